@@ -1,0 +1,45 @@
+"""Every ZMLX_* environment variable, typed and documented; `python -m zmlx doctor` prints them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One environment variable: its name, default and meaning."""
+
+    name: str
+    default: str
+    doc: str
+
+    def get(self) -> str:
+        return os.environ.get(self.name, self.default)
+
+
+TARGET = Knob("ZMLX_TARGET", "", "target to launch on: metal, cuda, cpu or interpret; empty picks the best available")
+CACHE_DIR = Knob("ZMLX_CACHE_DIR", "", "folder of the on-disk cache; empty means ~/.cache/zmlx")
+CACHE = Knob("ZMLX_CACHE", "1", "0 turns the on-disk cache off")
+CXX = Knob("ZMLX_CXX", "", "C++ compiler of the cpu target; empty searches for clang++ and g++")
+THREADS = Knob("ZMLX_THREADS", "", "threads of the cpu target; empty means one per core this process may use")
+VERIFY = Knob("ZMLX_VERIFY", "0", "1 verifies the IR after every pass")
+DUMP_DIR = Knob("ZMLX_DUMP_DIR", "", "folder that receives the IR of every compiled kernel, stage by stage")
+ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, VERIFY, DUMP_DIR)
+
+
+def cache_dir() -> Path | None:
+    """The on-disk cache folder, or None when it is turned off."""
+    if CACHE.get() == "0":
+        return None
+    named = CACHE_DIR.get()
+    return Path(named).expanduser() if named else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "zmlx"
+
+
+def threads() -> int:
+    """Threads of the cpu target."""
+    named = THREADS.get()
+    if named:
+        return max(1, int(named))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
