@@ -1,0 +1,158 @@
+"""Flash attention, forward: softmax(q kᵀ · scale) v without the matrix of scores ever in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+import zmlx
+import zmlx.language as tl
+from zmlx.catalog import checks
+from zmlx.catalog.entry import Case, Entry
+from zmlx.errors import ArrayError
+
+LOG2_E = 1.4426950408889634
+
+
+@zmlx.jit
+def flash_attention_kernel(
+    q_ptr,
+    k_ptr,
+    v_ptr,
+    out_ptr,
+    n_q,
+    n_k,
+    heads,
+    group,
+    scale_log2,
+    HEAD_DIM: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    start = tl.program_id(0) * BLOCK_M
+    head = tl.program_id(1)
+    kv_head = head // heads * (heads // group) + head % heads // group
+    rows = start + tl.arange(0, BLOCK_M)
+    cols = tl.arange(0, BLOCK_N)
+    dims = tl.arange(0, BLOCK_D)
+    q_ptr += head.to(tl.int64) * n_q * HEAD_DIM
+    out_ptr += head.to(tl.int64) * n_q * HEAD_DIM
+    k_ptr += kv_head.to(tl.int64) * n_k * HEAD_DIM
+    v_ptr += kv_head.to(tl.int64) * n_k * HEAD_DIM
+
+    inside = (rows[:, None] < n_q) & (dims[None, :] < HEAD_DIM)
+    q = tl.load(q_ptr + rows[:, None] * HEAD_DIM + dims[None, :], mask=inside, other=0.0)
+    top = tl.full((BLOCK_M,), -float("inf"), tl.float32)
+    total = tl.zeros((BLOCK_M,), tl.float32)
+    acc = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
+    end = n_k
+    if CAUSAL:
+        # The last query sees the last key. No key after this tile's last query is worth a step.
+        end = tl.minimum(n_k, start + BLOCK_M + n_k - n_q)
+    for j in range(0, end, BLOCK_N):
+        keys = j + cols
+        k = tl.load(k_ptr + keys[None, :] * HEAD_DIM + dims[:, None], mask=(keys[None, :] < n_k) & (dims[:, None] < HEAD_DIM), other=0.0)
+        v = tl.load(v_ptr + keys[:, None] * HEAD_DIM + dims[None, :], mask=(keys[:, None] < n_k) & (dims[None, :] < HEAD_DIM), other=0.0)
+        # In units of log 2: exp(s - top) = exp2(s' - top').
+        s = tl.dot(q, k, input_precision="ieee") * scale_log2
+        keep = keys[None, :] < n_k
+        if CAUSAL:
+            keep = keep & (keys[None, :] <= rows[:, None] + (n_k - n_q))
+        s = tl.where(keep, s, -float("inf"))
+        higher = tl.maximum(top, tl.max(s, axis=1))
+        p = tl.exp2(s - higher[:, None])
+        shrink = tl.exp2(top - higher)
+        total = total * shrink + tl.sum(p, axis=1)
+        acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None], input_precision="ieee")
+        top = higher
+    tl.store(out_ptr + rows[:, None] * HEAD_DIM + dims[None, :], acc / total[:, None], mask=inside)
+
+
+def config(n_q: int, n_k: int, head_dim: int) -> dict[str, int]:
+    """64 queries by 32 keys, 32 by 32 for wide heads; the head's size rounded up to a power of two."""
+    block_d = max(16, zmlx.next_power_of_2(head_dim))
+    block_m = min(64 if block_d <= 64 else 32, max(16, zmlx.next_power_of_2(n_q)))
+    return {"BLOCK_M": block_m, "BLOCK_N": 32, "BLOCK_D": block_d, "num_warps": 4}
+
+
+def flash_attention(q: mx.array, k: mx.array, v: mx.array, scale: float | None = None, causal: bool = False) -> mx.array:
+    """softmax(q kᵀ · scale) v for each head, with float32 scores and sums.
+
+    q: (batch, heads, n_q, d); k, v: (batch, kv_heads, n_k, d), heads a multiple of kv_heads (grouped heads share keys),
+    1 <= d <= 256; float32, float16 or bfloat16, the same for all. Returns q's shape and dtype.
+    scale: 1/√d by default. causal: query i sees keys up to i + n_k - n_q, as in mx.fast; needs n_q <= n_k.
+    Dao, "FlashAttention-2", arXiv:2307.08691.
+    """
+    checks.floats("flash_attention", q=q, k=k, v=v)
+    for name, array in (("q", q), ("k", k), ("v", v)):
+        checks.rank("flash_attention", name, array, 4, 4)
+    batch, heads, n_q, dim = q.shape
+    kv_heads, n_k = k.shape[1:3]
+    checks.shape("flash_attention", "k", k, (batch, kv_heads, n_k, dim))
+    checks.shape("flash_attention", "v", v, (batch, kv_heads, n_k, dim))
+    if kv_heads == 0 or heads % kv_heads:
+        raise ArrayError(f"flash_attention: {heads} heads of q do not share {kv_heads} heads of k evenly; make one a multiple of the other")
+    if not 1 <= dim <= 256:
+        raise ArrayError(f"flash_attention: heads of size {dim}; pass sizes from 1 to 256")
+    if n_k == 0:
+        raise ArrayError("flash_attention: k and v hold no keys; pass at least one")
+    if causal and n_q > n_k:
+        raise ArrayError(f"flash_attention: {n_q} causal queries with {n_k} keys leave queries without a key; pass the last {n_k} queries")
+    if q.size == 0:
+        return mx.zeros_like(q)
+    options = config(n_q, n_k, dim)
+    scale_log2 = (dim**-0.5 if scale is None else float(scale)) * LOG2_E
+    return flash_attention_kernel[(zmlx.cdiv(n_q, options["BLOCK_M"]), batch * heads)](
+        q, k, v, zmlx.empty_like(q), n_q, n_k, heads, heads // kv_heads, scale_log2, HEAD_DIM=dim, CAUSAL=causal, **options
+    )
+
+
+def flash_attention_reference(q: mx.array, k: mx.array, v: mx.array, scale: float | None = None, causal: bool = False) -> mx.array:
+    group, n_q, n_k = q.shape[1] // k.shape[1], q.shape[2], k.shape[2]
+    k, v = mx.repeat(k, group, axis=1), mx.repeat(v, group, axis=1)
+    s = (q @ k.swapaxes(-1, -2)) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if causal:
+        s = mx.where(mx.arange(n_k)[None, :] <= mx.arange(n_q)[:, None] + (n_k - n_q), s, mx.array(-float("inf"), s.dtype))
+    e = mx.exp(s - mx.max(s, axis=-1, keepdims=True))
+    return (e / mx.sum(e, axis=-1, keepdims=True)) @ v
+
+
+def _baseline(q: mx.array, k: mx.array, v: mx.array, scale: float | None = None, causal: bool = False) -> mx.array:
+    return mx.fast.scaled_dot_product_attention(
+        q, k, v, scale=q.shape[-1] ** -0.5 if scale is None else scale, mask="causal" if causal else None
+    )
+
+
+def _case(batch: int, heads: int, kv_heads: int, n_q: int, n_k: int, dim: int, **kwargs: Any) -> Case:
+    def args(r: np.random.Generator) -> tuple[Any, ...]:
+        kv = (batch, kv_heads, n_k, dim)
+        return r.standard_normal((batch, heads, n_q, dim)), r.standard_normal(kv), r.standard_normal(kv)
+
+    name = f"{batch}x{heads}:{kv_heads}x{n_q}:{n_k}x{dim}" + "".join(f"-{k}" for k in kwargs)
+    return Case(name, args, kwargs)
+
+
+CASES = (
+    _case(1, 1, 1, 1, 1, 16),
+    _case(1, 2, 1, 16, 16, 16, causal=True),
+    _case(1, 4, 2, 33, 47, 64, causal=True),
+    _case(2, 2, 2, 40, 70, 64),
+    _case(1, 2, 1, 65, 65, 128, causal=True),
+    _case(1, 1, 1, 20, 33, 40),
+    _case(1, 1, 1, 1, 100, 80, scale=0.3),
+)
+ENTRY = Entry(
+    "flash_attention",
+    flash_attention,
+    flash_attention_reference,
+    baseline=_baseline,
+    kernels=(flash_attention_kernel,),
+    cases=CASES,
+    sizes={"cpu": _case(1, 8, 2, 512, 512, 64, causal=True), "gpu": _case(4, 32, 8, 4096, 4096, 128, causal=True)},
+    tolerance={mx.float32: (1e-5, 1e-5), mx.float16: (2e-3, 2e-3), mx.bfloat16: (1.6e-2, 8e-3)},
+    streaming=False,
+)

@@ -1,0 +1,123 @@
+"""What a catalog file declares of its kernels: an `Entry` with its `Case`s, and how they are found and checked.
+
+Tests, benchmarks, the demo and the docs know no entry by name; they walk `entries()`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+FLOATS = (mx.float32, mx.float16, mx.bfloat16)
+# Largest error allowed, as |got - reference| <= atol + rtol * |reference|: a few units of the last place, since the
+# kernels compute in float32 and round once.
+TOLERANCE = {mx.float32: (2e-6, 2e-6), mx.float16: (1e-3, 1e-3), mx.bfloat16: (8e-3, 8e-3)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an entry.
+
+    name      what tells it from its siblings, usually the shape
+    args      NumPy generator -> positional arguments; float arrays become arrays of the dtype under test, the rest stay
+    kwargs    keyword arguments, equal for every dtype
+    """
+
+    name: str
+    args: Callable[[np.random.Generator], tuple[Any, ...]]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, dtype: mx.Dtype, seed: int = 0) -> tuple[Any, ...]:
+        """The arguments, the same for the same seed on every machine."""
+        return tuple(_on_mlx(a, dtype) for a in self.args(np.random.default_rng(seed)))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kernel family: what it is called, how it is checked and against what it is timed.
+
+    call        the wrapper on arrays
+    reference   the same function in plain MLX, computing in the dtype of its inputs: tests give it float64 on the CPU
+    baseline    what a user would otherwise call, for the time beside ours
+    kernels     the jit kernels it launches
+    cases       what the tests run, the smallest first; edges and ragged sizes among them
+    sizes       the realistic case of the demo and the benchmarks, for "cpu" and "gpu"
+    dtypes      element types it takes
+    tolerance   largest errors where TOLERANCE does not fit
+    streaming   whether memory traffic bounds its time
+    """
+
+    name: str
+    call: Callable[..., mx.array]
+    reference: Callable[..., mx.array]
+    baseline: Callable[..., mx.array]
+    kernels: tuple[Any, ...]
+    cases: tuple[Case, ...]
+    sizes: Mapping[str, Case]
+    dtypes: tuple[mx.Dtype, ...] = FLOATS
+    tolerance: Mapping[mx.Dtype, tuple[float, float]] = field(default_factory=dict)
+    streaming: bool = True
+
+    @property
+    def summary(self) -> str:
+        """The first line of the wrapper's docstring."""
+        return (self.call.__doc__ or "").strip().splitlines()[0]
+
+    def bounds(self, dtype: mx.Dtype) -> tuple[float, float]:
+        """The largest absolute and relative error allowed."""
+        return self.tolerance.get(dtype, TOLERANCE[dtype])
+
+    def expected(self, case: Case, dtype: mx.Dtype, wide: mx.Dtype = mx.float64, seed: int = 0) -> np.ndarray:
+        """The reference on the very values of that dtype, in float64 on the CPU unless `wide` asks for less."""
+        with mx.stream(mx.cpu if wide == mx.float64 else mx.default_device()):
+            args = [a.astype(wide) if _is_float(a) else a for a in case.build(dtype, seed)]
+            return _to_numpy(self.reference(*args, **case.kwargs))
+
+    def error(self, got: mx.array, expected: np.ndarray, dtype: mx.Dtype) -> tuple[float, bool]:
+        """The largest absolute error, and whether every element is within bounds (NaN matches only NaN)."""
+        values = _to_numpy(got)
+        if values.shape != expected.shape:
+            return float("inf"), False
+        atol, rtol = self.bounds(dtype)
+        with np.errstate(invalid="ignore"):
+            gap = np.where(values == expected, 0.0, np.abs(values - expected))
+        good = (gap <= atol + rtol * np.abs(expected)) | (np.isnan(values) & np.isnan(expected))
+        return float(np.nanmax(gap, initial=0.0)), bool(good.all())
+
+
+def entries() -> Iterator[Entry]:
+    """Every entry of the catalog, in the order of its modules' names; each module may hold `ENTRY`."""
+    import zmlx.catalog as root
+
+    for info in sorted(pkgutil.walk_packages(root.__path__, "zmlx.catalog."), key=lambda m: m.name):
+        entry = getattr(importlib.import_module(info.name), "ENTRY", None)
+        if entry is not None:
+            yield entry
+
+
+def traffic(args: tuple[Any, ...], result: mx.array) -> int:
+    """Bytes that have to move when every argument is read once and the result written once."""
+    return sum(a.nbytes for a in args if isinstance(a, mx.array)) + result.nbytes
+
+
+def _on_mlx(value: Any, dtype: mx.Dtype) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    array = mx.array(value)
+    return array.astype(dtype) if value.dtype.kind == "f" else array
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, mx.array) and mx.issubdtype(value.dtype, mx.floating)
+
+
+def _to_numpy(array: mx.array) -> np.ndarray:
+    with mx.stream(mx.cpu):
+        wide = array.astype(mx.float64) if mx.issubdtype(array.dtype, mx.floating) else array
+        return np.array(wide)

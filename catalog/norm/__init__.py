@@ -1,0 +1,1 @@
+"""Normalisations: softmax and the norms of layers."""
