@@ -18,16 +18,21 @@ from typing import Any
 
 from zmlx.dtypes import DType
 from zmlx.ir.core import Block, Function, Op, Value
+from zmlx.ir.types import Pointer
+
+MARK = "   <-- here"
 
 
 def print_attr(value: Any) -> str:
-    """One attribute value: numbers, strings, dtypes, none, and tuples of these."""
+    """One attribute value: numbers, strings, element types, none, and tuples of these."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, DType):
         return value.short
+    if isinstance(value, Pointer):
+        return str(value)
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, tuple):
@@ -40,7 +45,8 @@ def print_attrs(attrs: Mapping[str, Any]) -> str:
 
 
 class _Printer:
-    def __init__(self) -> None:
+    def __init__(self, mark: Op | None = None) -> None:
+        self.mark = mark
         self.names: dict[Value, str] = {}
         self.taken: set[str] = set()
         self.next = 0
@@ -78,15 +84,15 @@ class _Printer:
         del self.lines[body_start:]
         if op.results:
             text = ", ".join(map(self.define, op.results)) + " = " + text
-        self.lines.append(indent + text + (" {" if op.regions else ""))
+        self.lines.append(indent + text + (" {" if op.regions else "") + (MARK if op is self.mark else ""))
         self.lines += body
         if op.regions:
             self.lines.append(indent + "}")
 
 
-def print_function(fn: Function) -> str:
-    """The text of a kernel."""
-    p = _Printer()
+def print_function(fn: Function, mark: Op | None = None) -> str:
+    """The text of a kernel; the line of the op `mark` ends in an arrow (such text is not parsed back)."""
+    p = _Printer(mark)
     params = []
     for q in fn.params:
         facts = print_attrs({"divisibility": q.divisibility} if q.divisibility != 1 else {})

@@ -19,6 +19,12 @@ def _yielded(region: Any) -> tuple[Any, ...]:
     return tuple(v.type for v in region.terminator.operands) if region.ops else ()
 
 
+def _takes(region: Any, want: Sequence[Any], what: str) -> None:
+    got = [v.type for v in region.args]
+    if got != list(want):
+        raise CarriedTypeError(f"{what} takes ({', '.join(map(str, got))}) and gets ({', '.join(map(str, want))})")
+
+
 def _for(types: Types, attrs: Attrs, regions: Sequence[Any]) -> tuple[Any, ...]:
     lo, hi, step, *inits = types
     if not (lo == hi == step) or lo.shape or lo.is_pointer or not lo.dtype.is_int:
@@ -26,6 +32,7 @@ def _for(types: Types, attrs: Attrs, regions: Sequence[Any]) -> tuple[Any, ...]:
     got = _yielded(regions[0])
     if list(got) != list(inits):
         raise CarriedTypeError(f"a loop carries ({', '.join(map(str, inits))}) in and ({', '.join(map(str, got))}) out")
+    _takes(regions[0], [lo, *inits], "a loop body")
     return tuple(inits)
 
 
@@ -35,6 +42,8 @@ def _while(types: Types, attrs: Attrs, regions: Sequence[Any]) -> tuple[Any, ...
         raise ControlFlowError(f"a while condition is a scalar int1, got {cond}")
     if list(body) != list(types):
         raise CarriedTypeError(f"a loop carries ({', '.join(map(str, types))}) in and ({', '.join(map(str, body))}) out")
+    for region in regions:
+        _takes(region, types, "a loop body")
     return tuple(types)
 
 
@@ -42,6 +51,8 @@ def _if(types: Types, attrs: Attrs, regions: Sequence[Any]) -> tuple[Any, ...]:
     if types[0] != Type(dt.int1):
         raise ControlFlowError(f"an if condition is a scalar int1, got {types[0]}", "reduce the tile first: tl.max(cond, axis=0)")
     one, two = (_yielded(r) for r in regions)
+    for region in regions:
+        _takes(region, (), "a branch")
     if one != two:
         raise CarriedTypeError(f"the branches yield ({', '.join(map(str, one))}) and ({', '.join(map(str, two))})")
     return one

@@ -19,6 +19,8 @@ def _check(types: Sequence[Type], attrs: Mapping[str, Any], regions: Sequence[An
             raise ReduceError(f"{what} takes tiles of one shape, got {types[0].shape} and {t.shape}")
     axis = normalise_axis(attrs["axis"], types[0].rank)
     if regions:
+        if [v.type for v in regions[0].args] != [t.scalar for t in types] * 2:
+            raise ReduceError(f"the combine function of {what} takes the elements of the left part, then those of the right part")
         got = [v.type for v in regions[0].terminator.operands]
         want = [t.scalar for t in types]
         if got != want:
