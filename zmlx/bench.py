@@ -1,0 +1,71 @@
+"""Times of calls on MLX arrays, taken so that a comparison is fair: interleaved rounds, one clock, a synchronised device.
+
+The rounds go A B A B …, so that a machine that slows down slows both. On a GPU each sample queues a batch of calls before
+it evaluates them: launches overlap as they do in a model, and the device's time shows instead of one launch's latency.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call: the median of the samples and their quartiles."""
+
+    median: float
+    low: float
+    high: float
+    samples: int
+
+
+def on_gpu() -> bool:
+    """Whether MLX's default device is a GPU."""
+    return mx.default_device() == mx.Device(mx.gpu)
+
+
+def device_name() -> str:
+    """The default device in words."""
+    info = mx.device_info()
+    name = str(info.get("device_name") or info.get("architecture") or "unknown device")
+    return f"{name} ({'GPU' if on_gpu() else 'CPU'})"
+
+
+def sample(call: Callable[[int], mx.array], batch: int) -> float:
+    """Seconds of one call, over a batch of them; the callable gets the call's number, to rotate its inputs."""
+    mx.synchronize()
+    start = time.perf_counter()
+    mx.eval([call(i) for i in range(batch)])
+    mx.synchronize()
+    return (time.perf_counter() - start) / batch
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[int], mx.array]], budget: float = 2.0, batch: int = 1, least: int = 5, most: int = 50
+) -> dict[str, Timing]:
+    """Timings of several calls, taken in turns for about `budget` seconds in all, after a warm-up of one sample each.
+
+    At least `least` and at most `most` rounds; a call that raises stops the measurement with its error.
+    """
+    for call in calls.values():
+        sample(call, batch)
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    start = time.perf_counter()
+    for round_ in range(most):
+        if round_ >= least and time.perf_counter() - start > budget:
+            break
+        for name, call in calls.items():
+            samples[name].append(sample(call, batch))
+    return {name: _timing(values) for name, values in samples.items()}
+
+
+def _timing(values: list[float]) -> Timing:
+    if len(values) == 1:
+        return Timing(values[0], values[0], values[0], 1)
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Timing(median, low, high, len(values))
