@@ -215,7 +215,7 @@ ZM_FN uint64_t zm_mulhi(uint64_t a, uint64_t b) { return (uint64_t)(((unsigned _
 #define ZM_EXACT(name)                                                  \
     ZM_FN float zm_##name(float x) { return __builtin_##name##f(x); }   \
     ZM_FN double zm_##name(double x) { return __builtin_##name(x); }
-ZM_EXACT(sqrt) ZM_EXACT(floor) ZM_EXACT(ceil) ZM_EXACT(trunc) ZM_EXACT(rint) ZM_EXACT(fabs)
+ZM_EXACT(sqrt) ZM_EXACT(floor) ZM_EXACT(ceil) ZM_EXACT(trunc) ZM_EXACT(fabs)
 #undef ZM_EXACT
 ZM_FN float zm_copysign(float x, float y) { return __builtin_copysignf(x, y); }
 ZM_FN double zm_copysign(double x, double y) { return __builtin_copysign(x, y); }
@@ -223,6 +223,9 @@ ZM_FN float zm_fma(float x, float y, float z) { return __builtin_fmaf(x, y, z); 
 ZM_FN double zm_fma(double x, double y, double z) { return __builtin_fma(x, y, z); }
 ZM_FN float zm_fmod(float x, float y) { return __builtin_fmodf(x, y); }
 ZM_FN double zm_fmod(double x, double y) { return __builtin_fmod(x, y); }
+// rint, but g++ 12 vectorises this name only.
+ZM_FN float zm_rint(float x) { return __builtin_nearbyintf(x); }
+ZM_FN double zm_rint(double x) { return __builtin_nearbyint(x); }
 template <class F> ZM_FN F zm_round(F x) {  // ties away from zero
     F whole = zm_trunc(x);
     return zm_fabs(x - whole) >= F(0.5) ? whole + zm_copysign(F(1), x) : whole;
@@ -357,8 +360,8 @@ ZM_FN float zm_log1p(float x) {
 ZM_FN float zm_trig_reduce(float x, uint32_t& quadrant) {
     uint32_t a = zm_bits(x) & 0x7fffffffu, m = (a & 0x7fffffu) | 0x800000u;
     uint32_t at = (a >> 23) - 120u, word = at >> 5, shift = at & 31u;  // first bit of the window; the table opens with 32 zeros
-    bool k1 = word >= 1, k2 = word >= 2, k3 = word >= 3, k4 = word >= 4;
-#define ZM_WORD(a, b, c, d, e) (k4 ? e : k3 ? d : k2 ? c : k1 ? b : a)
+    uint32_t k1 = 0u - (word >= 1u), k2 = 0u - (word >= 2u), k3 = 0u - (word >= 3u), k4 = 0u - (word >= 4u);
+#define ZM_WORD(a, b, c, d, e) ((a) ^ (k1 & ((a) ^ (b))) ^ (k2 & ((b) ^ (c))) ^ (k3 & ((c) ^ (d))) ^ (k4 & ((d) ^ (e))))
     uint32_t w0 = ZM_WORD(0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u);
     uint32_t w1 = ZM_WORD(0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u);
     uint32_t w2 = ZM_WORD(0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u, 0x3c439041u);
@@ -446,9 +449,9 @@ ZM_FN float zm_pow(float x, float y) {
                                    0.0001540382773882009, 1.530938066527193e-05, 1.3178807951543951e-06), 1.0);
     float result = (float)(p * zm_bitcast<double>((zm_bits(k) << 52) + 0x3ff0000000000000ull));
     bool whole = zm_rint(y) == y, odd = whole && zm_rint(y * 0.5f) != y * 0.5f;
-    uint32_t minus = zm_bits(x) >> 31;
-    result = minus && !whole && a != 0.0f && a != ZM_INF ? __builtin_nanf("") : result;
-    result = zm_float(zm_bits(result) ^ (odd ? minus << 31 : 0u));
+    uint32_t sign = zm_bits(x) & 0x80000000u;
+    result = sign != 0u && !whole && a != 0.0f && a != ZM_INF ? __builtin_nanf("") : result;
+    result = zm_float(zm_bits(result) ^ (odd ? sign : 0u));
     return y == 0.0f || x == 1.0f || (a == 1.0f && zm_fabs(y) == ZM_INF) ? 1.0f : result;
 }
 
