@@ -1,0 +1,142 @@
+"""`python -m zmlx doctor`: which targets, compilers and versions are here, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zmlx import knobs
+
+
+def register(commands: Any) -> None:
+    parser = commands.add_parser("doctor", help="say what this machine can run and what is missing")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the report; 0 when the default target can run."""
+    problems: list[str] = []
+    for title, section in (("versions", versions), ("targets", targets), ("C++ compilers", compilers), ("cache", cache), ("knobs", listing)):
+        print(f"{title}")
+        for name, text in section(problems):
+            print(f"  {name:<16} {text}")
+        print()
+    if problems:
+        print("missing")
+        for problem in problems:
+            print(f"  - {problem}")
+    else:
+        print("nothing is missing")
+    return 1 if any(p.startswith("nothing to run on") for p in problems) else 0
+
+
+def versions(problems: list[str]) -> Iterator[tuple[str, str]]:
+    yield "python", f"{platform.python_version()} ({sys.executable})"
+    yield "system", f"{platform.system()} {platform.release()} {platform.machine()}, {knobs.threads()} cores for this process"
+    import numpy
+
+    yield "numpy", numpy.__version__
+    try:
+        import mlx.core as mx
+    except ImportError as error:
+        yield "mlx", f"cannot be imported: {error}"
+        problems.append(f"mlx has no backend here: {backend_hint()}")
+        return
+    import zmlx
+
+    yield "mlx", f"{mx.__version__}, default device {mx.default_device()}"
+    yield "zmlx", zmlx.__version__
+
+
+def targets(problems: list[str]) -> Iterator[tuple[str, str]]:
+    try:
+        import mlx.core as mx
+
+        import zmlx
+        from zmlx.errors import ZmlxError
+    except ImportError:
+        yield "none", "MLX cannot be imported"
+        problems.append("nothing to run on: install MLX first")
+        return
+    available = set(zmlx.targets())
+    try:
+        default = zmlx.default_target()
+    except ZmlxError as error:
+        default = ""
+        problems.append(f"nothing to run on: {error}")
+    why = {
+        "metal": "needs a Mac with Apple silicon" if platform.system() != "Darwin" else "MLX found no Metal device",
+        "cuda": "MLX is built without CUDA: pip install 'zmlx[cuda]' (needs an NVIDIA driver)",
+        "cpu": "no C++ compiler: " + compiler_hint(),
+        "interpret": "",
+    }
+    for name in ("metal", "cuda", "cpu", "interpret"):
+        if name in available:
+            yield name, "runs here" + (" (default)" if name == default else "")
+        else:
+            yield name, f"compiles here, cannot run: {why[name]}"
+    if "cpu" not in available:
+        problems.append(f"the cpu target: {why['cpu']}")
+    if not mx.metal.is_available() and "cuda" not in available and shutil.which("nvidia-smi"):
+        problems.append("an NVIDIA driver is here, but MLX has no CUDA: pip install 'zmlx[cuda]'")
+
+
+def compilers(problems: list[str]) -> Iterator[tuple[str, str]]:
+    named = knobs.CXX.get()
+    for name in dict.fromkeys(filter(None, (named, "clang++", "g++"))):
+        path = shutil.which(name)
+        yield name, f"{first_line(path, '--version')} ({path})" if path else "not found"
+        if not path and name == named:
+            problems.append(f"ZMLX_CXX={named} is no command: unset it, or name a compiler that exists")
+
+
+def cache(problems: list[str]) -> Iterator[tuple[str, str]]:
+    folder = knobs.cache_dir()
+    if folder is None:
+        yield "folder", "off (ZMLX_CACHE=0): every process compiles anew"
+        return
+    files = [p for p in folder.rglob("*") if p.is_file()] if folder.is_dir() else []
+    yield "folder", str(folder)
+    yield "holds", f"{len(files)} files, {sum(p.stat().st_size for p in files) / 1e6:.1f} MB (safe to delete at any time)"
+    if not writable(folder):
+        yield "writable", "no: kernels are compiled anew in every process"
+        problems.append(f"the cache folder {folder} cannot be written: set ZMLX_CACHE_DIR to one that can")
+
+
+def listing(problems: list[str]) -> Iterator[tuple[str, str]]:
+    for knob in knobs.ALL:
+        value = os.environ.get(knob.name)
+        yield knob.name, f"{'unset' if value is None else repr(value)}: {knob.doc}"
+
+
+def writable(folder: Path) -> bool:
+    """Whether files can be made in a folder that may not exist yet."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK)
+
+
+def first_line(*command: str) -> str:
+    """The first line that a command prints, or why it prints none."""
+    try:
+        out = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not run: {error}"
+    return next(iter((out.stdout or out.stderr).splitlines()), "prints nothing")
+
+
+def compiler_hint() -> str:
+    """How to get a C++ compiler here."""
+    return "xcode-select --install" if platform.system() == "Darwin" else "install g++ (12 or newer) or clang++, e.g. apt-get install g++"
+
+
+def backend_hint() -> str:
+    """How to get MLX with a backend here."""
+    return "pip install mlx" if platform.system() == "Darwin" else "pip install 'zmlx[cpu]', or 'zmlx[cuda]' with an NVIDIA GPU"

@@ -1,0 +1,95 @@
+"""Finds a kernel in a file, and the arguments of its first launch there, without carrying that launch out."""
+
+from __future__ import annotations
+
+import contextlib
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx.catalog import Entry
+from zmlx.errors import ArgumentError, UndefinedNameError
+from zmlx.frontend.source import JitCallable
+from zmlx.runtime.jit import JitFunction
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of a launch, as they were written."""
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+
+class _Found(BaseException):
+    """Leaves the user's script at the launch that was looked for; no `except Exception` of theirs stops it."""
+
+    def __init__(self, kernel: JitFunction, call: Call) -> None:
+        self.kernel, self.call = kernel, call
+
+
+@contextlib.contextmanager
+def intercepted(name: str) -> Iterator[None]:
+    """Within it, launching the kernel of that name raises _Found; other kernels launch as ever."""
+    original: Callable[[JitFunction, Any], Any] = JitFunction.__getitem__
+
+    def launcher(self: JitFunction, grid: Any) -> Any:
+        if self.__name__ != name:
+            return original(self, grid)
+
+        def found(*arguments: Any, **keywords: Any) -> None:
+            raise _Found(self, Call(arguments, keywords))
+
+        return found
+
+    JitFunction.__getitem__ = launcher  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        JitFunction.__getitem__ = original  # type: ignore[method-assign]
+
+
+def execute(file: Path, run_name: str) -> dict[str, Any]:
+    """Runs a file with its folder on the path, as Python does for a script."""
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        return runpy.run_path(str(file), run_name=run_name)
+    finally:
+        sys.path.pop(0)
+
+
+def kernel(file: Path, name: str) -> JitFunction:
+    """The kernel of that name in a file, which is imported but not run as a script."""
+    return _pick(execute(file, "zmlx_show"), file, name)
+
+
+def first_launch(file: Path, name: str) -> tuple[JitFunction, Call]:
+    """The kernel and the arguments of its first launch: in the file run as a script, or in its catalog entry's cases."""
+    with intercepted(name):
+        try:
+            names = execute(file, "__main__")
+            entry = names.get("ENTRY")
+            if isinstance(entry, Entry):
+                for case in entry.cases:
+                    entry.call(*case.build(mx.float32), **case.kwargs)
+        except _Found as found:
+            return found.kernel, found.call
+    _pick(names, file, name)
+    raise ArgumentError(
+        f"{file} never launches {name}, so its arguments are unknown; give them: --arg x_ptr=f32[1024] --arg n=1024 --arg BLOCK=256"
+    )
+
+
+def _pick(names: dict[str, Any], file: Path, name: str) -> JitFunction:
+    found = names.get(name)
+    if isinstance(found, JitFunction):
+        return found
+    kernels = [n for n, v in names.items() if isinstance(v, JitCallable)]
+    if name in names:
+        raise ArgumentError(f"{name} in {file} is no kernel; decorate it with @zmlx.jit")
+    raise UndefinedNameError(f"{file} holds no kernel {name}", f"name one of {', '.join(kernels) or 'its kernels, once it has some'}")
