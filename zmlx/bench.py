@@ -6,12 +6,17 @@ it evaluates them: launches overlap as they do in a model, and the device's time
 
 from __future__ import annotations
 
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
+
+import zmlx
+from zmlx import knobs
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,20 @@ def device_name() -> str:
     info = mx.device_info()
     name = str(info.get("device_name") or info.get("architecture") or "unknown device")
     return f"{name} ({'GPU' if on_gpu() else 'CPU'})"
+
+
+def machine() -> dict[str, Any]:
+    """What a result must name to mean something: device, target, threads, versions, day."""
+    return {
+        "device": device_name(),
+        "target": zmlx.default_target(),
+        "threads": knobs.threads(),
+        "zmlx": zmlx.__version__,
+        "mlx": mx.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "date": time.strftime("%Y-%m-%d"),
+    }
 
 
 def sample(call: Callable[[int], mx.array], batch: int) -> float:

@@ -150,7 +150,7 @@ ENTRY = Entry(
     baseline=_baseline,
     kernels=(linear_kernel,),
     cases=CASES,
-    sizes={"cpu": _case(512, 512, 512, activation="gelu"), "gpu": _case(4096, 4096, 4096, activation="gelu")},
+    sizes={"cpu": _case(512, 512, 512, activation="gelu"), "gpu": _case(2048, 4096, 4096, activation="gelu")},
     tolerance={mx.float32: (1e-5, 1e-5), mx.float16: (2e-3, 2e-3), mx.bfloat16: (1.6e-2, 8e-3)},
     streaming=False,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -13,9 +12,9 @@ from typing import Any
 
 import mlx.core as mx
 
-import zmlx
-from zmlx import bench, knobs
+from zmlx import bench
 from zmlx.catalog import Case, Entry, entries
+from zmlx.errors import ZmlxError
 
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 
@@ -48,18 +47,10 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     gpu = bench.on_gpu()
     dtype_name = options.dtype or ("float16" if gpu else "float32")
-    machine = {
-        "device": bench.device_name(),
-        "target": zmlx.default_target(),
-        "zmlx_threads": knobs.threads(),
-        "zmlx": zmlx.__version__,
-        "mlx": mx.__version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
+    machine = bench.machine()
     print(f"device {machine['device']}, target {machine['target']}, zmlx {machine['zmlx']}, MLX {machine['mlx']}")
     if machine["target"] == "cpu":
-        print(f"the cpu target runs on {machine['zmlx_threads']} threads (ZMLX_THREADS); MLX's CPU backend chooses its own, mostly 1")
+        print(f"the cpu target runs on {machine['threads']} threads (ZMLX_THREADS); MLX's CPU backend chooses its own, mostly 1")
     chosen = [e for e in entries() if not options.only or e.name in options.only]
     if not chosen:
         print(f"no such entry; there are: {', '.join(e.name for e in entries())}")
@@ -97,7 +88,7 @@ def measure(entry: Entry, case: Case, dtype_name: str, seconds: float) -> Row:
             "mlx": lambda i: entry.baseline(*args, **case.kwargs),
         }
         times = bench.interleaved(calls, budget=seconds, batch=10 if gpu else 1)
-    except zmlx.errors.ZmlxError as problem:
+    except ZmlxError as problem:
         return Row(entry.name, case.name, dtype_name, nan, nan, nan, nan, nan, False, f"{type(problem).__name__}: {problem}")
     ours, theirs = times["zmlx"].median, times["mlx"].median
     return Row(entry.name, case.name, dtype_name, ours * 1e3, theirs * 1e3, theirs / ours, first * 1e3, error, True)

@@ -23,8 +23,9 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the report; 0 when the default target can run."""
     problems: list[str] = []
-    for title, section in (("versions", versions), ("targets", targets), ("C++ compilers", compilers), ("cache", cache), ("knobs", listing)):
-        print(f"{title}")
+    sections = {"versions": versions, "targets": targets, "C++ compilers": compilers, "cache": cache, "knobs": listing}
+    for title, section in sections.items():
+        print(title)
         for name, text in section(problems):
             print(f"  {name:<16} {text}")
         print()

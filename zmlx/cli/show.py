@@ -76,7 +76,6 @@ def argument(text: str) -> tuple[str, Any]:
     words = {"None": None, "none": None, "true": True, "True": True, "false": False, "False": False}
     if spec in words:
         return name, words[spec]
-    number: type
     for number in (int, float):
         try:
             return name, number(spec)

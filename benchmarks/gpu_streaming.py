@@ -1,0 +1,153 @@
+"""Streaming kernels on a GPU, 16384×1024: zmlx beside MLX, and both beside the device's own copy bandwidth.
+
+    python benchmarks/gpu_streaming.py [--out benchmarks/results/h100.jsonl]
+
+One clock for all: wall time of a batch of lazily queued launches, synchronised at both ends, divided by the batch.
+Inputs rotate among copies that together exceed the L2 cache. Each result is checked before it is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+
+import zmlx
+import zmlx.language as tl
+from zmlx import bench
+from zmlx.catalog import Case, Entry, entries
+from zmlx.catalog.entry import traffic
+
+DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
+COPIES = 4
+
+
+@zmlx.jit
+def copy_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + offsets, tl.load(x_ptr + offsets, mask=offsets < n), mask=offsets < n)
+
+
+def copy(x: mx.array) -> mx.array:
+    """x, moved once through a kernel."""
+    return copy_kernel[(zmlx.cdiv(x.size, 1024),)](x, zmlx.empty_like(x), x.size, BLOCK=1024)
+
+
+COPY = Entry(
+    "copy",
+    copy,
+    lambda x: x,
+    baseline=lambda x: x + 1,
+    kernels=(copy_kernel,),
+    cases=(),
+    sizes={"gpu": Case("16384x1024", lambda r: (r.standard_normal((16384, 1024)),))},
+)
+
+
+def device_copy_bandwidth(nbytes: int, batch: int = 200) -> float | None:
+    """Bytes a second, read and written, of cudaMemcpyAsync between two buffers; None where no CUDA runtime loads."""
+    cuda = _cudart()
+    if cuda is None:
+        return None
+    buffers = [ctypes.c_void_p() for _ in range(2 * COPIES)]
+    for buffer in buffers:
+        if cuda.cudaMalloc(ctypes.byref(buffer), ctypes.c_size_t(nbytes)):
+            return None
+    rates = []
+    for _ in range(10):
+        cuda.cudaDeviceSynchronize()
+        start = time.perf_counter()
+        for i in range(batch):
+            source, sink = buffers[i % COPIES], buffers[COPIES + i % COPIES]
+            cuda.cudaMemcpyAsync(sink, source, ctypes.c_size_t(nbytes), 3, None)
+        cuda.cudaDeviceSynchronize()
+        rates.append(2 * nbytes * batch / (time.perf_counter() - start))
+    for buffer in buffers:
+        cuda.cudaFree(buffer)
+    return float(np.median(rates[1:]))
+
+
+def _cudart() -> ctypes.CDLL | None:
+    places = ["libcudart.so", "libcudart.so.13", "libcudart.so.12"]
+    for folder in sys.path:
+        places += [str(p) for p in sorted(Path(folder or ".").glob("nvidia/*/lib/libcudart.so*"))]
+    for place in places:
+        try:
+            return ctypes.CDLL(place)
+        except OSError:
+            continue
+    return None
+
+
+def measure(entry: Entry, dtype_name: str, batch: int, seconds: float) -> dict[str, object]:
+    """One result; `limit` is left to the caller."""
+    case, dtype = entry.sizes["gpu"], DTYPES[dtype_name]
+    inputs = [case.build(dtype, seed) for seed in range(COPIES)]
+    mx.eval([a for args in inputs for a in args if isinstance(a, mx.array)])
+    result = entry.call(*inputs[0], **case.kwargs)
+    error, ok = entry.error(result, entry.expected(case, dtype), dtype)
+    if not ok:
+        raise SystemExit(f"{entry.name} {dtype_name} is wrong by {error:.2e}: it has no time")
+    compiled = mx.compile(lambda *arrays: entry.baseline(*arrays, **case.kwargs))
+    calls: dict[str, Callable[[int], mx.array]] = {
+        "zmlx": lambda i: entry.call(*inputs[i % COPIES], **case.kwargs),
+        "mlx": lambda i: entry.baseline(*inputs[i % COPIES], **case.kwargs),
+        "mlx_compiled": lambda i: compiled(*inputs[i % COPIES]),
+    }
+    times = bench.interleaved(calls, budget=seconds, batch=batch, least=20)
+    moved = traffic(inputs[0], result)
+    return {
+        "benchmark": "gpu_streaming",
+        "kernel": entry.name,
+        "shape": case.name,
+        "dtype": dtype_name,
+        **{f"{n}_us": [round(1e6 * v, 2) for v in (t.median, t.low, t.high)] for n, t in times.items()},
+        "ratio": round(min(times["mlx"].median, times["mlx_compiled"].median) / times["zmlx"].median, 3),
+        "bytes": moved,
+        "gb_per_s": round(moved / times["zmlx"].median / 1e9, 1),
+        "max_error": error,
+        **bench.machine(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="append JSON lines to this file")
+    parser.add_argument("--dtype", choices=DTYPES, action="append")
+    parser.add_argument("--only", action="append")
+    parser.add_argument("--batch", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each kernel and dtype")
+    options = parser.parse_args()
+    if not bench.on_gpu():
+        raise SystemExit("this benchmark needs a GPU that MLX can use, and there is none: see `python -m zmlx doctor`")
+    print(bench.device_name())
+    for dtype in options.dtype or ["float16", "bfloat16", "float32"]:
+        nbytes = 16384 * 1024 * DTYPES[dtype].size
+        limit = device_copy_bandwidth(nbytes)
+        if limit is not None:
+            print(f"device copy of {nbytes / 1e6:.0f} MB: {limit / 1e9:.0f} GB/s")
+        for entry in [COPY, *(e for e in entries() if e.streaming)]:
+            if options.only and entry.name not in options.only:
+                continue
+            row = measure(entry, dtype, options.batch, options.seconds)
+            if limit is None and entry is COPY:  # without a CUDA runtime the copy kernel is the limit
+                limit = float(row["gb_per_s"]) * 1e9  # type: ignore[arg-type]
+            row["limit_gb_per_s"] = round(limit / 1e9, 1) if limit else None
+            row["of_limit"] = round(float(row["gb_per_s"]) * 1e9 / limit, 3) if limit else None  # type: ignore[arg-type]
+            print(f"{row['kernel']:<10} {row['dtype']:<9} zmlx {row['zmlx_us'][0]:8.1f} µs   MLX {row['mlx_us'][0]:8.1f} µs"  # type: ignore[index]
+                  f"   compiled {row['mlx_compiled_us'][0]:8.1f} µs   {row['ratio']:6.2f}x   {row['gb_per_s']:>7} GB/s   "  # type: ignore[index]
+                  f"{row['of_limit']} of copy", flush=True)  # fmt: skip
+            if options.out:
+                with options.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
