@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 
@@ -20,11 +21,11 @@ from zmlx.catalog import Case, Entry, entries
 from zmlx.errors import ZmlxError
 
 
-def check(entry: Entry, case: Case, dtype: mx.Dtype, large: bool) -> dict[str, object]:
+def check(entry: Entry, case: Case, dtype: mx.Dtype, large: bool) -> dict[str, Any]:
     """One result. Large cases compare half types with float32 on the device: float64 would take minutes on a CPU."""
     start = time.perf_counter()
     name = str(dtype).removeprefix("mlx.core.")
-    row: dict[str, object] = {"kernel": entry.name, "case": case.name, "dtype": name}
+    row: dict[str, Any] = {"kernel": entry.name, "case": case.name, "dtype": name}
     try:
         got = entry.call(*case.build(dtype), **case.kwargs)
         mx.eval(got)

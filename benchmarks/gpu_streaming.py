@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -86,7 +87,7 @@ def _cudart() -> ctypes.CDLL | None:
     return None
 
 
-def measure(entry: Entry, dtype_name: str, batch: int, seconds: float) -> dict[str, object]:
+def measure(entry: Entry, dtype_name: str, batch: int, seconds: float) -> dict[str, Any]:
     """One result; `limit` is left to the caller."""
     case, dtype = entry.sizes["gpu"], DTYPES[dtype_name]
     inputs = [case.build(dtype, seed) for seed in range(COPIES)]
@@ -138,12 +139,12 @@ def main() -> None:
                 continue
             row = measure(entry, dtype, options.batch, options.seconds)
             if limit is None and entry is COPY:  # without a CUDA runtime the copy kernel is the limit
-                limit = float(row["gb_per_s"]) * 1e9  # type: ignore[arg-type]
+                limit = float(row["gb_per_s"]) * 1e9
             row["limit_gb_per_s"] = round(limit / 1e9, 1) if limit else None
-            row["of_limit"] = round(float(row["gb_per_s"]) * 1e9 / limit, 3) if limit else None  # type: ignore[arg-type]
-            print(f"{row['kernel']:<10} {row['dtype']:<9} zmlx {row['zmlx_us'][0]:8.1f} µs   MLX {row['mlx_us'][0]:8.1f} µs"  # type: ignore[index]
-                  f"   compiled {row['mlx_compiled_us'][0]:8.1f} µs   {row['ratio']:6.2f}x   {row['gb_per_s']:>7} GB/s   "  # type: ignore[index]
-                  f"{row['of_limit']} of copy", flush=True)  # fmt: skip
+            row["of_limit"] = round(float(row["gb_per_s"]) * 1e9 / limit, 3) if limit else None
+            ours, eager, compiled = (row[f"{name}_us"][0] for name in ("zmlx", "mlx", "mlx_compiled"))
+            print(f"{entry.name:<10} {dtype:<9} zmlx {ours:8.1f} µs   MLX {eager:8.1f} µs   compiled {compiled:8.1f} µs", end="")
+            print(f"   {row['ratio']:6.2f}x   {row['gb_per_s']:>7} GB/s   {row['of_limit']} of copy", flush=True)
             if options.out:
                 with options.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
