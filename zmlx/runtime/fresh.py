@@ -1,0 +1,106 @@
+"""Outputs that are known to be fresh: `zmlx.empty`, `empty_like`, `zeros`, `full`.
+
+A launch that writes an array must carry its old content over, unless it is known that there is none worth carrying.
+MLX's arrays are immutable values inside, but their Python objects are rebound in place by `a += 1`, `a[i] = x` and by
+launches, so "this object was made by zmlx.empty" is no proof by itself. The rule: *freshness is the object's class*. A
+fresh array is an instance of a subclass of mx.array without any state of its own; the subclass's in-place operators, and
+a launch that wrote it, turn the object back into a plain `mx.array` first (`__class__` assignment: same layout, so it is
+legal and costs 50 ns). Nothing but its own class is ever consulted, so there is no table to go stale, and the class is a
+part of the launch key for free.
+
+Freshness is lost by: in-place operators, `a[...] = `, a launch that writes it, pickling and copying (the copy is plain).
+It is not seen when MLX's C++ rebinds the object without Python, which only `mx.compile(f, outputs=[...])` with the fresh
+array itself among `outputs` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import mlx.core as mx
+
+_INPLACE = ("iadd", "isub", "imul", "idiv", "itruediv", "ifloordiv", "imod", "ipow", "imatmul",
+            "iand", "ior", "ixor", "ilshift", "irshift", "setitem", "setstate")  # fmt: skip
+
+
+class FreshArray(mx.array):
+    """An array without content worth keeping: its elements are `init`, or unspecified where `init` is None."""
+
+    __slots__ = ()
+    init: float | None = None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return mx.array, (self.__copy__(),)
+
+
+def _plain_first(name: str) -> Any:
+    inherited = getattr(mx.array, name)
+
+    def method(self: mx.array, *args: Any) -> Any:
+        self.__class__ = mx.array
+        return inherited(self, *args)
+
+    method.__name__ = name
+    return method
+
+
+for _name in _INPLACE:
+    _dunder = f"__{_name}__"
+    if hasattr(mx.array, _dunder):
+        setattr(FreshArray, _dunder, _plain_first(_dunder))
+
+
+class EmptyArray(FreshArray):
+    """Elements are unspecified until a kernel writes them; atomics and loads find zeros."""
+
+    __slots__ = ()
+
+
+@lru_cache(maxsize=64)
+def _filled_class(init: float) -> type[FreshArray]:
+    return type("FilledArray", (FreshArray,), {"__slots__": (), "init": init, "__module__": __name__})
+
+
+def empty(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
+    """An output array for kernels: shape and dtype without content.
+
+    Elements that a kernel does not write are unspecified. Atomics, and loads by a kernel that also writes it, find zeros.
+    """
+    return EmptyArray(mx.zeros(shape, dtype))
+
+
+def empty_like(x: mx.array, dtype: mx.Dtype | None = None) -> mx.array:
+    """`empty` with another array's shape and dtype."""
+    return EmptyArray(mx.zeros(x.shape, x.dtype if dtype is None else dtype))
+
+
+def zeros(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
+    """An output array of zeros: what a kernel does not write stays 0, atomics start from 0."""
+    return _filled_class(0.0)(mx.zeros(shape, dtype))
+
+
+def full(shape: int | Sequence[int], value: float | int | bool, dtype: mx.Dtype | None = None) -> mx.array:
+    """An output array filled with one number: what a kernel does not write keeps it, atomics start from it.
+
+    dtype: by default bool, int32 or float32 after the value's Python type.
+    """
+    if dtype is None:
+        dtype = mx.bool_ if isinstance(value, bool) else mx.int32 if isinstance(value, int) else mx.float32
+    plain = mx.full(shape, value, dtype)
+    # A launch fills through one float32: a value that it cannot hold, or that is no number, is carried as content.
+    exact = math.isinf(value) or value == 0 or (abs(value) <= 1 << 24 and float(value).is_integer())
+    if not exact or (value == 0 and math.copysign(1, value) < 0) or math.isnan(value):
+        return plain
+    return _filled_class(float(value))(plain)
+
+
+def strides(x: mx.array) -> tuple[int, ...]:
+    """Row-major strides of an array in elements, as kernels see it: () for a 0-d array."""
+    out, step = [], 1
+    for n in reversed(x.shape):
+        out.append(step)
+        step *= n
+    return tuple(reversed(out))
