@@ -260,9 +260,10 @@ class TileBuilder(Builder):
         if any(pointers):
             if not all(pointers) or x.type.elem != y.type.elem:
                 raise PointerError(
-                    f"a choice is between values of one type, got {_spelled(x)} and {_spelled(y)}", "choose between offsets, then add the pointer"
+                    f"a choice is between values of one type, got {_spelled(x)} and {_spelled(y)}",
+                    "choose between offsets, then add the pointer",
                 )
-            a, b = self.broadcast(x, y)  # type: ignore[arg-type]
+            a, b = self.broadcast(x, y)
         else:
             a, b = self.meet(x, y)
         return self.value(compare.select, *self.broadcast(self.truth(condition), a, b))
