@@ -414,11 +414,10 @@ ZM_FN float zm_tan(float x) {
 
 // 2 ulp. Odd polynomial below 0.625, 1 - 2 / (exp(2|x|) + 1) above.
 ZM_FN float zm_tanh(float x) {
-    float a = zm_fabs(x), z = x * x;
+    float a = zm_fabs(x), z = a * a;
     float t = a > 10.0f ? 10.0f : a;
-    float small = zm_mad(x * z, zm_horner(z, -0.333333313f, 0.133332044f, -0.0539465174f, 0.0216993149f, -0.00817384943f, 0.00213961257f), x);
-    float large = zm_copysign(1.0f - 2.0f / (zm_exp(t + t) + 1.0f), x);
-    return a < 0.625f ? small : large;
+    float small = zm_mad(a * z, zm_horner(z, -0.333333313f, 0.133332044f, -0.0539465174f, 0.0216993149f, -0.00817384943f, 0.00213961257f), a);
+    return zm_copysign(a < 0.625f ? small : 1.0f - 2.0f / (zm_exp(t + t) + 1.0f), x);
 }
 
 // 2 ulp. Odd polynomial below 1, 1 - exp(-t P(t)) above, with P fitted to -log(erfc(t)) / t.
