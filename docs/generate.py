@@ -1,0 +1,149 @@
+"""Refreshes what the docs quote: generated text, tables from benchmarks/results, the catalog's list.
+
+    python docs/generate.py            # writes
+    python docs/generate.py --check    # exit code 1 and a list when something is stale; a test runs this
+
+A block lies between `<!-- begin: NAME -->` and `<!-- end: NAME -->`. The language reference has its own generator.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from zmlx import errors, knobs
+from zmlx.catalog import entries
+from zmlx.cli import recording, show
+from zmlx.errors import CompilationError
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+BLOCK = re.compile(r"(<!-- begin: (?P<name>[\w:-]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def readme_metal() -> str:
+    """The Metal text of the kernel at the top of the README."""
+    source = PYTHON.search((ROOT / "README.md").read_text())
+    assert source is not None, "the README has no Python block"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "readme.py"
+        file.write_text(source[1])
+        name = re.search(r"def (\w+_kernel)", source[1])
+        assert name is not None, "the README's first block has no kernel"
+        kernel, call = recording.first_launch(file, name[1])
+        return f"```cpp\n{show.text(kernel, call.arguments, call.keywords, 'metal')}\n```\n"
+
+
+def readme_error() -> str:
+    """What the README's softmax says when `tl.arange` is misspelt."""
+    blocks = PYTHON.findall((ROOT / "README.md").read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "softmax.py"
+        file.write_text((blocks[0].split("@zmlx.jit")[0] + blocks[1]).replace("tl.arange", "tl.arrange"))
+        try:
+            recording.execute(file, "__main__")
+        except CompilationError as error:
+            return f"```text\n{str(error).replace(str(file), file.name).rstrip()}\n```\n"
+    raise SystemExit("the README's typo compiles")
+
+
+def error_table() -> str:
+    """Every error class with what it says, in the order and under the bases of zmlx.errors."""
+    lines = ["| error | is a | raised for |", "|---|---|---|"]
+    for name, kind in vars(errors).items():
+        if isinstance(kind, type) and issubclass(kind, (errors.ZmlxError, UserWarning)):
+            base = kind.__mro__[1].__name__
+            said = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
+            lines.append(f"| `{name}` | `{base}` | {said} |")
+    return "\n".join(lines) + "\n"
+
+
+def knob_table() -> str:
+    """Every environment variable with its meaning."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    return "\n".join(lines + [f"| `{k.name}` | {k.default or 'unset'} | {k.doc} |" for k in knobs.ALL]) + "\n"
+
+
+def latest(benchmark: str) -> list[dict[str, Any]]:
+    """The newest result of each kernel, shape, dtype and device of one benchmark, in the order of the files."""
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for file in sorted(RESULTS.glob("*.jsonl")):
+        for line in file.read_text().splitlines():
+            row = json.loads(line)
+            if row["benchmark"] == benchmark:
+                rows[tuple(row[k] for k in ("device", "kernel", "shape", "dtype"))] = row
+    return list(rows.values())
+
+
+def speed(benchmark: str, unit: str, limit: bool) -> str:
+    """A table of zmlx's time beside MLX's best, with the machine and the day above it."""
+    rows = latest(benchmark)
+    if not rows:
+        return "Not measured yet.\n"
+    lines = []
+    for device in dict.fromkeys(r["device"] for r in rows):
+        own = [r for r in rows if r["device"] == device]
+        first = own[0]
+        threads = f", {first['threads']} threads" if first["target"] == "cpu" else ""
+        lines += [f"{device}{threads}, MLX {first['mlx']}, {max(r['date'] for r in own)}; median {unit}.", ""]
+        lines += ["| kernel | shape | dtype | zmlx | MLX's best | ratio |" + (" of copy bandwidth |" if limit else " GB/s |")]
+        lines += ["|---|---|---|---:|---:|---:|---:|"]
+        for r in own:
+            best = min(r[f"mlx_{unit}"][0], r[f"mlx_compiled_{unit}"][0])
+            last = r["of_limit"] if limit else r["gb_per_s"]
+            lines.append(f"| {r['kernel']} | {r['shape']} | {r['dtype']} | {r[f'zmlx_{unit}'][0]:.3g} | {best:.3g} | {r['ratio']:.2f} | {last} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def catalog() -> str:
+    """What the catalog holds: one row an entry."""
+    lines = ["| function | module | what it computes | dtypes |", "|---|---|---|---|"]
+    for entry in entries():
+        dtypes = ", ".join(str(d).removeprefix("mlx.core.") for d in entry.dtypes)
+        lines.append(f"| `{entry.call.__name__}` | `{entry.call.__module__}` | {entry.summary} | {dtypes} |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS = {
+    "readme-metal": readme_metal,
+    "readme-error": readme_error,
+    "errors": error_table,
+    "knobs": knob_table,
+    "speed-cpu": lambda: speed("cpu", "ms", limit=False),
+    "speed-gpu": lambda: speed("gpu_streaming", "us", limit=True),
+    "catalog": catalog,
+}
+
+
+def refreshed(text: str) -> str:
+    """The text with every block made anew."""
+    return BLOCK.sub(lambda m: m[1] + BLOCKS[m["name"]]() + m[3], text)
+
+
+def documents() -> list[Path]:
+    """Every document that may hold blocks."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def main(arguments: list[str]) -> int:
+    stale = []
+    for path in documents():
+        old = path.read_text()
+        new = refreshed(old)
+        if new != old:
+            stale.append(path.relative_to(ROOT).as_posix())
+            if "--check" not in arguments:
+                path.write_text(new)
+    if stale:
+        print(("stale: " if "--check" in arguments else "refreshed: ") + ", ".join(stale))
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
