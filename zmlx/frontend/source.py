@@ -1,0 +1,245 @@
+"""Kernels and device functions as source: their text, syntax tree, parameters and hash."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import linecache
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from zmlx.dtypes import DType
+from zmlx.errors import CallError, CompilationError, Loc, UnsupportedSyntaxError
+from zmlx.frontend.scope import Scope, dependencies
+from zmlx.frontend.syntax import Names, assigned, is_constexpr_annotation
+from zmlx.ops.device import DeviceFunction
+
+NO_DEFAULT = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayArg:
+    """An array argument: `divisibility` promises that the address is a multiple of so many bytes."""
+
+    dtype: DType
+    divisibility: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarArg:
+    """A number passed at run time: `divisibility` promises that an integer is a multiple of it."""
+
+    dtype: DType
+    divisibility: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ConstexprArg:
+    """A constant: number, string, None, dtype, jit function, or a tuple of these."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a kernel; `default` is NO_DEFAULT where there is none."""
+
+    name: str
+    is_constexpr: bool = False
+    default: Any = NO_DEFAULT
+    do_not_specialize: bool = False
+    keyword_only: bool = False
+
+
+class Source:
+    """A Python function's syntax tree and where it stands. Parsed once a function."""
+
+    def __init__(self, fn: types.FunctionType) -> None:
+        self.fn = fn
+        self.name = fn.__name__
+        self.file = fn.__code__.co_filename
+        # Errors in the library's own functions are shown at the user's call.
+        self.is_library = (fn.__module__ or "").startswith("zmlx.library")
+        self.lines, first = _read(fn)
+        text = "".join(self.lines)
+        # An indented function is parsed as the body of an `if`, so that columns stay what they are in the file.
+        indented = text[:1] in (" ", "\t")
+        try:
+            module = ast.parse("if 1:\n" + text if indented else text)
+        except SyntaxError as e:
+            raise _unreadable(fn, f"its source does not parse alone ({e.msg})") from None
+        self.offset = first - 1 - indented  # added to a node's line gives the line in the file
+        self.first = first
+        node = module.body[0].body[0] if isinstance(module.body[0], ast.If) else module.body[0]
+        if not isinstance(node, ast.FunctionDef) or node.name != fn.__name__ or _arg_names(node.args) != _code_args(fn):
+            raise _unreadable(fn, "the file has changed since it was imported")
+        self.tree: ast.FunctionDef = node
+        self.text = "".join(self.lines[node.lineno + self.offset - first :])
+        self.scope = Scope(fn)
+        self.assigned: dict[int, Names] = {}
+        self.signature = _signature(fn, node)
+        self.constexprs = frozenset(a.arg for a in _all_args(node.args) if is_constexpr_annotation(a.annotation))
+        self.locals = dict.fromkeys(a.arg for a in _all_args(node.args)) | dict.fromkeys(self.names(node.body))
+
+    def names(self, body: Iterable[ast.stmt]) -> Names:
+        """The names that statements assign, in order of appearance."""
+        return assigned(body, self.assigned)
+
+    def loc(self, node: ast.AST, caller: Loc | None = None) -> Loc:
+        """Where a node stands in its file; columns count characters."""
+        line, col = node.lineno, node.col_offset  # type: ignore[attr-defined]
+        end_line, end_col = node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
+        line, end_line = line + self.offset, end_line + self.offset
+        return Loc(self.file, line, self._chars(line, col), end_line, self._chars(end_line, end_col), self.name, caller)
+
+    def _chars(self, line: int, col: int) -> int:
+        text = self.lines[line - self.first]
+        return col if text.isascii() else len(text.encode()[:col].decode(errors="replace"))
+
+
+def _all_args(args: ast.arguments) -> list[ast.arg]:
+    return [*args.posonlyargs, *args.args, *args.kwonlyargs]
+
+
+def _arg_names(args: ast.arguments) -> list[str]:
+    return [a.arg for a in _all_args(args)]
+
+
+def _code_args(fn: types.FunctionType) -> list[str]:
+    code = fn.__code__
+    return list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+
+
+def _signature(fn: types.FunctionType, node: ast.FunctionDef) -> inspect.Signature:
+    """The signature without annotations: those of a kernel need not evaluate."""
+    a, kinds = node.args, inspect.Parameter
+    positional = [*a.posonlyargs, *a.args]
+    defaults = fn.__defaults__ or ()
+    start = len(positional) - len(defaults)
+    params = []
+    for i, arg in enumerate(positional):
+        kind = kinds.POSITIONAL_ONLY if i < len(a.posonlyargs) else kinds.POSITIONAL_OR_KEYWORD
+        params.append(kinds(arg.arg, kind, default=defaults[i - start] if i >= start else NO_DEFAULT))
+    for arg in a.kwonlyargs:
+        params.append(kinds(arg.arg, kinds.KEYWORD_ONLY, default=(fn.__kwdefaults__ or {}).get(arg.arg, NO_DEFAULT)))
+    return inspect.Signature(params)
+
+
+def _unreadable(fn: types.FunctionType, why: str) -> CompilationError:
+    return UnsupportedSyntaxError(
+        f"the source of `{fn.__name__}` cannot be read ({fn.__code__.co_filename}:{fn.__code__.co_firstlineno}): {why}",
+        "define kernels in a file or a notebook cell, and restart Python after editing the file",
+    )
+
+
+def _read(fn: types.FunctionType) -> tuple[list[str], int]:
+    """The lines of a function, decorators included, and the number of the first in its file."""
+    code = fn.__code__
+    lines = linecache.getlines(code.co_filename, fn.__globals__)
+    if len(lines) < code.co_firstlineno:
+        linecache.checkcache(code.co_filename)
+        lines = linecache.getlines(code.co_filename, fn.__globals__)
+    if len(lines) < code.co_firstlineno:
+        raise _unreadable(fn, "there is no source file behind it")
+    return inspect.getblock(lines[code.co_firstlineno - 1 :]), code.co_firstlineno
+
+
+_SOURCES: WeakKeyDictionary[Any, Source] = WeakKeyDictionary()
+
+
+def source_of(device_function: DeviceFunction) -> Source:
+    """The parsed source of a jit or library function."""
+    fn = device_function.fn
+    found = _SOURCES.get(fn)
+    if found is None:
+        found = _SOURCES[fn] = Source(fn)
+    return found
+
+
+class JitCallable(DeviceFunction):
+    """A function written in the kernel language. Calling one from Python is the runtime's business.
+
+    do_not_specialize: names or positions of parameters whose value must not become part of the compiled kernel.
+    Raises UnsupportedSyntaxError for what is no plain function: a lambda, a method, a generator, `*args`.
+    """
+
+    def __init__(self, fn: Callable[..., Any], *, do_not_specialize: Iterable[str | int] = ()) -> None:
+        super().__init__(_plain_function(fn))
+        self.__name__, self.__qualname__, self.__module__ = self.fn.__name__, self.fn.__qualname__, self.fn.__module__
+        self.__doc__, self.__wrapped__ = self.fn.__doc__, self.fn
+        names = _code_args(self.fn)
+        held = set()
+        for item in do_not_specialize:
+            if (item not in names) if isinstance(item, str) else not -len(names) <= item < len(names):
+                raise CallError(f"do_not_specialize names {item!r}, but `{self.__name__}` has the parameters {', '.join(names)}")
+            held.add(item if isinstance(item, str) else names[item])
+        self.do_not_specialize = frozenset(held)
+
+    def __repr__(self) -> str:
+        return f"<jit function {self.__qualname__}>"
+
+    @property
+    def source(self) -> Source:
+        """Text, tree and places."""
+        return source_of(self)
+
+    @cached_property
+    def params(self) -> tuple[Parameter, ...]:
+        """The parameters, in order."""
+        src = self.source
+        return tuple(
+            Parameter(n, n in src.constexprs, p.default, n in self.do_not_specialize, p.kind is inspect.Parameter.KEYWORD_ONLY)
+            for n, p in src.signature.parameters.items()
+        )
+
+    @cached_property
+    def source_hash(self) -> str:
+        """Identifies what a trace can see: this text, that of every function reached, and the constants used. It is
+        stable across processes; constants are read when it is first asked for."""
+        return source_hash(self)
+
+
+def _plain_function(fn: Any) -> types.FunctionType:
+    if isinstance(fn, DeviceFunction):
+        raise UnsupportedSyntaxError(f"{fn!r} is a jit function already", "decorate it once")
+    if isinstance(fn, (staticmethod, classmethod, types.MethodType)):
+        raise UnsupportedSyntaxError("a method cannot be a kernel", "write a module-level function and pass what it needs as arguments")
+    fn = inspect.unwrap(fn) if callable(fn) else fn
+    if not isinstance(fn, types.FunctionType):
+        raise UnsupportedSyntaxError(f"a kernel is a Python function, got {type(fn).__name__}", "decorate a `def`")
+    code = fn.__code__
+    if fn.__name__ == "<lambda>":
+        raise UnsupportedSyntaxError("a lambda cannot be a kernel", "write it as a `def`")
+    if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+        raise UnsupportedSyntaxError(f"`{fn.__name__}` is a generator or async function", "write a plain `def` without yield or await")
+    if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        raise UnsupportedSyntaxError(f"`{fn.__name__}` takes *args or **kwargs", "name each parameter; several values can be one tuple")
+    owner = fn.__qualname__.rpartition(".")[0]
+    if owner and not owner.endswith("<locals>") and code.co_varnames[:1] in (("self",), ("cls",)) and code.co_argcount:
+        raise UnsupportedSyntaxError(f"`{fn.__qualname__}` is a method", "write a module-level function and pass what it needs as arguments")
+    return fn
+
+
+def source_hash(root: DeviceFunction) -> str:
+    """The hash behind `JitCallable.source_hash`, for any device function."""
+    digest = hashlib.sha256()
+    seen: set[Any] = set()
+    todo = [root]
+    while todo:  # in order of appearance, so that the hash does not depend on anything else
+        function = todo.pop()
+        if function.fn in seen:
+            continue
+        seen.add(function.fn)
+        src = source_of(function)
+        digest.update(f"{src.fn.__module__}.{src.fn.__qualname__}\n{src.text}\n{src.signature}\n".encode())
+        for name, value in dependencies(src.tree, src.scope, src.locals):
+            if isinstance(value, DeviceFunction):
+                todo.append(value)
+                value = value.fn.__qualname__
+            digest.update(f"{name} = {value!r}\n".encode())
+    return digest.hexdigest()
