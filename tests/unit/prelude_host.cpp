@@ -28,9 +28,10 @@ API i32_div7(const int32_t* x, int32_t* out, long n) { for (long i = 0; i < n; i
 API f32_fma(const float* x, const float* y, const float* z, float* out, long n) { for (long i = 0; i < n; i++) out[i] = zm_fma(x[i], y[i], z[i]); }
 API f64_fma(const double* x, const double* y, const double* z, double* out, long n) { for (long i = 0; i < n; i++) out[i] = zm_fma(x[i], y[i], z[i]); }
 
-#define CAST(from, F, to, T)                                                                                                              \
-    API cast_##from##_##to(const F* __restrict x, T* __restrict out, long n) { for (long i = 0; i < n; i++) out[i] = zm_cast<T>(x[i]); }  \
-    API castz_##from##_##to(const F* __restrict x, T* __restrict out, long n) { for (long i = 0; i < n; i++) out[i] = zm_cast_rtz<T>(x[i]); }
+#define CAST(from, F, to, T) API cast_##from##_##to(const F* __restrict x, T* __restrict out, long n) { for (long i = 0; i < n; i++) out[i] = zm_cast<T>(x[i]); }
+#define RTZ(from, F, to, T) API castz_##from##_##to(const F* __restrict x, T* __restrict out, long n) { for (long i = 0; i < n; i++) out[i] = zm_cast_rtz<T>(x[i]); }
+RTZ(f32, float, f16, zm_half) RTZ(f32, float, bf16, zm_bf16) RTZ(f64, double, f16, zm_half) RTZ(f64, double, bf16, zm_bf16) RTZ(f64, double, f32, float)
+RTZ(f32, float, f64, double) RTZ(f64, double, i32, int32_t)
 #define FROM(from, F)                                                                                                              \
     CAST(from, F, i1, bool) CAST(from, F, i8, int8_t) CAST(from, F, i16, int16_t) CAST(from, F, i32, int32_t)                      \
     CAST(from, F, i64, int64_t) CAST(from, F, u8, uint8_t) CAST(from, F, u16, uint16_t) CAST(from, F, u32, uint32_t)               \
