@@ -30,6 +30,9 @@ class Pointer:
         """What kernels write: ptr.dtype.element_ty."""
         return self.elem
 
+    def is_ptr(self) -> bool:
+        return True
+
 
 Elem = DType | Pointer
 
