@@ -34,12 +34,12 @@ class _Found(BaseException):
 
 
 @contextlib.contextmanager
-def intercepted(name: str) -> Iterator[None]:
-    """Within it, launching the kernel of that name raises _Found; other kernels launch as ever."""
+def intercepted(name: str | None = None) -> Iterator[None]:
+    """Within it, launching the kernel of that name (any, without a name) raises _Found; other kernels launch as ever."""
     original: Callable[[JitFunction, Any], Any] = JitFunction.__getitem__
 
     def launcher(self: JitFunction, grid: Any) -> Any:
-        if self.__name__ != name:
+        if name is not None and self.__name__ != name:
             return original(self, grid)
 
         def found(*arguments: Any, **keywords: Any) -> None:
@@ -52,6 +52,16 @@ def intercepted(name: str) -> Iterator[None]:
         yield
     finally:
         JitFunction.__getitem__ = original  # type: ignore[method-assign]
+
+
+def launch_of(call: Callable[[], Any]) -> tuple[JitFunction, Call]:
+    """The first launch that a call makes, which is not carried out."""
+    with intercepted():
+        try:
+            call()
+        except _Found as found:
+            return found.kernel, found.call
+    raise ArgumentError("the call launches no kernel")
 
 
 def execute(file: Path, run_name: str) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""Every catalog entry on every target that this machine has, generated from its cases; and what its wrapper refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+import zmlx
+from zmlx.catalog import Case, Entry, entries
+from zmlx.errors import ArgumentError, ArrayError
+
+ENTRIES = list(entries())
+BY_NAME = {e.name: e for e in ENTRIES}
+HAVE = set(zmlx.targets())
+
+
+def word(dtype: mx.Dtype) -> str:
+    return str(dtype).removeprefix("mlx.core.")
+
+
+def runs() -> Iterator[Any]:
+    """(entry, case, dtype, target): all cases in float32, the first five in half types, the two smallest in the interpreter."""
+    for target in ("interpret", "cpu", "cuda", "metal"):
+        missing = pytest.mark.skipif(target not in HAVE, reason=f"this machine cannot run {target}: python -m zmlx doctor says why")
+        for entry in ENTRIES:
+            for number, case in enumerate(entry.cases):
+                for dtype in entry.dtypes:
+                    most = 2 if target == "interpret" else 5 if dtype != mx.float32 and target == "cpu" else 100
+                    if number < most:
+                        yield pytest.param(
+                            entry, case, dtype, target, marks=missing, id=f"{target}-{entry.name}-{case.name}-{word(dtype)}"
+                        )
+
+
+@pytest.mark.parametrize(("entry", "case", "dtype", "target"), runs())
+def test_entry_agrees_with_its_reference(entry: Entry, case: Case, dtype: mx.Dtype, target: str) -> None:
+    args = case.build(dtype)
+    before = [np.array(a.astype(mx.float32)) if isinstance(a, mx.array) else a for a in args]
+    with zmlx.use_target(target):
+        got = entry.call(*args, **case.kwargs)
+        mx.eval(got)
+    assert got.dtype == dtype
+    error, ok = entry.error(got, entry.expected(case, dtype), dtype)
+    assert ok, f"off by {error:.3e} where {entry.bounds(dtype)} is allowed"
+    for old, new in zip(before, args, strict=True):
+        assert not isinstance(new, mx.array) or np.array_equal(old, np.array(new.astype(mx.float32))), "an input has changed"
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[e.name for e in ENTRIES])
+def test_entry_is_complete(entry: Entry) -> None:
+    assert entry.call.__doc__ and "Returns" in entry.call.__doc__, "the docstring says shapes and dtypes"
+    assert set(entry.sizes) == {"cpu", "gpu"} and len(entry.cases) >= 5
+    assert len({c.name for c in entry.cases}) == len(entry.cases), "two cases share a name"
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[e.name for e in ENTRIES])
+def test_reference_agrees_with_what_mlx_users_call(entry: Entry) -> None:
+    if entry.name == "dropout":  # MLX draws other random numbers
+        return check_dropout_statistics(entry)
+    for case in entry.cases:
+        args = case.build(mx.float32)
+        if all(a.size for a in args if isinstance(a, mx.array)):
+            theirs = entry.baseline(*args, **case.kwargs)
+            assert np.allclose(np.array(theirs), entry.expected(case, mx.float32), rtol=2e-4, atol=2e-4), case.name
+
+
+def check_dropout_statistics(entry: Entry) -> None:
+    kept = np.array(entry.reference(mx.ones(100_000), p=0.3, seed=5)) != 0
+    assert abs(kept.mean() - 0.7) < 0.01
+    assert abs(np.corrcoef(kept[1:], kept[:-1])[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[e.name for e in ENTRIES])
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16], ids=word)
+def test_a_wrong_result_is_seen(entry: Entry, dtype: mx.Dtype) -> None:
+    case = entry.cases[1]
+    expected = entry.expected(case, dtype)
+    wrong = mx.array(expected.astype(np.float32)).astype(dtype)
+    assert entry.error(wrong, expected, dtype)[1]
+    off = np.array(wrong.astype(mx.float32))
+    off.flat[0] += 0.1 * max(1.0, abs(off.flat[0]))
+    assert not entry.error(mx.array(off), expected, dtype)[1]
+    off.flat[0] = np.nan
+    assert not entry.error(mx.array(off), expected, dtype)[1]
+
+
+def test_dropout_is_a_function_of_the_seed() -> None:
+    dropout = BY_NAME["dropout"].call
+    x = mx.ones(1000)
+    first, again, other = dropout(x, 0.5, seed=1), dropout(x, 0.5, seed=1), dropout(x, 0.5, seed=2)
+    assert mx.array_equal(first, again) and not mx.array_equal(first, other)
+    assert set(np.array(first).tolist()) == {0.0, 2.0}
+
+
+def test_softmax_of_special_values_is_mlxs() -> None:
+    inf, nan = float("inf"), float("nan")
+    x = mx.array([[0.0, -inf, 1.0], [inf, 0.0, 1.0], [nan, 0.0, 1.0], [-inf, -inf, -inf], [3e38, -3e38, 0.0]])
+    got, theirs = np.array(BY_NAME["softmax"].call(x)), np.array(mx.softmax(x, axis=-1))
+    assert np.allclose(got, theirs, equal_nan=True, atol=1e-6)
+
+
+def test_inputs_need_not_be_contiguous() -> None:
+    x = mx.random.normal((40, 30))
+    assert mx.allclose(BY_NAME["softmax"].call(x.T), mx.softmax(x.T, axis=-1), atol=1e-6)
+    assert mx.allclose(BY_NAME["add"].call(x[::2], x[1::2]), x[::2] + x[1::2])
+
+
+ones = mx.ones
+REFUSED = {
+    "list": ("add", ([1.0], ones(1)), {}, ArrayError, "wrap it"),
+    "dtype": ("softmax", (ones((2, 2), mx.int32),), {}, ArrayError, "astype"),
+    "mixed": ("add", (ones(3), ones(3, mx.float16)), {}, ArrayError, "cast one"),
+    "shape": ("add", (ones(3), ones(4)), {}, ArrayError, r"\(3,\) is needed"),
+    "scalar": ("softmax", (mx.array(1.0),), {}, ArrayError, "at least 1"),
+    "weight": ("rms_norm", (ones((2, 4)), ones(3)), {}, ArrayError, r"\(4,\) is needed"),
+    "form": ("gelu", (ones(3),), {"approximate": "sigmoid"}, ArgumentError, '"tanh"'),
+    "p": ("dropout", (ones(3), 1.0), {}, ArgumentError, "from 0 up to"),
+    "seed": ("dropout", (ones(3),), {"seed": -1}, ArgumentError, "from 0 to"),
+    "inner": ("linear", (ones((2, 3)), ones((4, 5))), {}, ArrayError, r"\(3, 5\) is needed"),
+    "bias": ("linear", (ones((2, 3)), ones((3, 5)), ones(4)), {}, ArrayError, r"\(5,\) is needed"),
+    "activation": ("linear", (ones((2, 3)), ones((3, 5))), {"activation": "swish"}, ArgumentError, "gelu_tanh"),
+    "groups": ("flash_attention", (ones((1, 3, 4, 16)), ones((1, 2, 4, 16)), ones((1, 2, 4, 16))), {}, ArrayError, "multiple"),
+    "causal": ("flash_attention", (ones((1, 1, 4, 16)), *[ones((1, 1, 3, 16))] * 2), {"causal": True}, ArrayError, "last 3 queries"),
+    "wide": ("flash_attention", (ones((1, 1, 4, 300)),) * 3, {}, ArrayError, "1 to 256"),
+    "no keys": ("flash_attention", (ones((1, 1, 4, 16)), *[ones((1, 1, 0, 16))] * 2), {}, ArrayError, "at least one"),
+}
+
+
+@pytest.mark.parametrize(("name", "args", "kwargs", "kind", "remedy"), REFUSED.values(), ids=list(REFUSED))
+def test_wrappers_refuse_with_a_remedy(name: str, args: Any, kwargs: Any, kind: type[Exception], remedy: str) -> None:
+    with pytest.raises(kind, match=remedy):
+        BY_NAME[name].call(*args, **kwargs)
