@@ -1,0 +1,86 @@
+"""Ops of the SIMT IR: what one thread does. Scalars use the elementwise records; arrays are the thread's or shared.
+
+`for`, `while`, `if`, `load`, `store`, `atomic_*`, `program_id` and the elementwise ops appear with scalar operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zmlx import dtypes as dt
+from zmlx.errors import DtypeError
+from zmlx.ir.types import ArrayType, Pointer, Type
+from zmlx.ops.registry import define
+from zmlx.ops.typing import none, same
+
+I32 = Type(dt.int32)
+Types = Sequence[Any]
+Attrs = Mapping[str, Any]
+
+
+def _alloc(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    elem = Pointer(attrs["pointee"]) if attrs.get("pointee") else attrs["type"]
+    return (ArrayType(elem, attrs["size"], attrs["space"]),)
+
+
+def _get(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    array, index = types
+    if not isinstance(array, ArrayType) or index != I32:
+        raise DtypeError(f"get takes an array and an int32, got {array} and {index}")
+    return (Type(array.elem),)
+
+
+def _set(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    array, index, value = types
+    if not isinstance(array, ArrayType) or index != I32 or value != Type(array.elem):
+        raise DtypeError(f"set takes an array, an int32 and an element, got {array}, {index} and {value}")
+    return ()
+
+
+def _loop(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    if [a.type for a in regions[0].args] != [I32]:
+        raise DtypeError("the region of a loop takes an int32 index")
+    return ()
+
+
+def _thread(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    return (I32,)
+
+
+def _shuffle(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    return (types[0],)
+
+
+def _vector(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    pointer, array = types[:2]
+    if not isinstance(array, ArrayType) or pointer != Type(Pointer(array.elem)):  # type: ignore[arg-type]
+        raise DtypeError(f"a vector access takes a pointer and an array of its elements, got {pointer} and {array}")
+    return ()
+
+
+# space: "register" (this thread's) or "shared" (the program's); pointee is set instead of type for arrays of pointers.
+alloc = define("alloc", (), _alloc, attrs=("type", "size", "space", "pointee"), traits="effect")
+get = define("get", ("array", "index"), _get)
+set_ = define("set", ("array", "index", "value"), _set, traits="effect")
+# Runs its region for index = start, start + 1 … end - 1, all known. kind: "unroll" (GPU registers), "simd" (independent
+# iterations that the C++ compiler may vectorise) or "serial".
+loop = define("loop", (), _loop, attrs=("start", "end", "kind"), traits="structured effect")
+thread_id = define(
+    "thread_id", (), _thread, traits="pure cheap", spell={"metal": "int(zm_thread)", "cuda": "int(threadIdx.x)", "host": "0"}
+)
+barrier = define(
+    "barrier", (), none(0), attrs=("scope",), traits="effect barrier",
+    spell={"cuda": "__syncthreads()", "host": ""},
+)  # fmt: skip
+shuffle_xor = define("shuffle_xor", ("x",), _shuffle, attrs=("mask",), spell={"c": "zm_shuffle_xor({0}, {mask})"}, traits="effect")
+shuffle_up = define("shuffle_up", ("x",), _shuffle, attrs=("delta",), spell={"c": "zm_shuffle_up({0}, {delta})"}, traits="effect")
+# `width` consecutive elements between memory, aligned to their total size, and array[offset : offset + width].
+vload = define("vload", ("ptr", "array"), _vector, attrs=("offset", "width"), traits="reads effect")
+vstore = define("vstore", ("ptr", "array"), _vector, attrs=("offset", "width"), traits="writes effect")
+# x * y + z with one rounding where the hardware has it, else with two: for sums of products, whose order is free anyway.
+mac = define(
+    "mac", ("x", "y", "z"), same(3), numpy=lambda x, y, z: x * y + z, traits="elementwise pure",
+    spell={"c": "{0} * {1} + {2}", ("host", "float"): "zm_mad({0}, {1}, {2})", ("cuda", "float32"): "fmaf({0}, {1}, {2})",
+           ("cuda", "float64"): "fma({0}, {1}, {2})", ("metal", "float"): "metal::fma({0}, {1}, {2})"},
+)  # fmt: skip

@@ -1,0 +1,53 @@
+"""Barriers for device memory: a program's loads see its own earlier stores, whichever of its threads made them.
+
+Threads of a program run in no order between barriers. Two accesses of one array conflict when one of them writes and
+they may touch one element from different threads; accesses through the very same pointer tile do not conflict, since an
+element's thread is the same both times.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zmlx.ir.core import Block, Op, Value
+
+if TYPE_CHECKING:
+    from zmlx.simt.layout import Layout
+    from zmlx.simt.lower import Lowering
+
+Roots = frozenset[Value] | None
+
+
+class Hazards:
+    """The accesses since the last barrier: (roots, pointer, layout, writes)."""
+
+    def __init__(self, low: Lowering) -> None:
+        self.low = low
+        self.pending: list[tuple[Roots, Value, Layout | None, bool]] = []
+
+    def access(self, op: Op, layout: Layout | None) -> None:
+        """Records an access that is about to be emitted, with a barrier before it if it conflicts with an earlier one."""
+        if not self.low.target.is_simt:
+            return
+        pointer, roots, writes = op.operands[0], self.low.plan.roots.get(op.operands[0]), op.has("writes")
+        for old_roots, old_pointer, old_layout, wrote in self.pending:
+            if not (writes or wrote) or (old_pointer is pointer and old_layout == layout):
+                continue
+            if roots is None or old_roots is None or roots & old_roots:
+                self.barrier()
+                break
+        self.pending.append((roots, pointer, layout, writes))
+
+    def barrier(self) -> None:
+        self.low.barrier("device")
+        self.pending.clear()
+
+    def loop_end(self, body: Block) -> None:
+        """The next iteration's accesses follow this one's: a barrier if any written array is touched twice in the body."""
+        if not self.low.target.is_simt:
+            return
+        accesses = [(self.low.plan.roots.get(op.operands[0]), op) for op in body.walk() if op.has("reads") or op.has("writes")]
+        for roots, op in accesses:
+            if op.has("writes") and any(o is not op and (r is None or roots is None or r & roots) for r, o in accesses):
+                self.barrier()
+                return

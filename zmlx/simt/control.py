@@ -1,0 +1,170 @@
+"""Loops and branches. Scalars are carried as values; carried tiles live in arrays that the body updates in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zmlx.ir.core import Block, Op, Value
+from zmlx.ir.types import Type
+from zmlx.ops import control
+from zmlx.simt.convert import prepare
+from zmlx.simt.layout import Layout
+from zmlx.simt.views import pull_back
+
+if TYPE_CHECKING:
+    from zmlx.simt.lower import Lowering
+
+
+def _is_tile(v: Value) -> bool:
+    return isinstance(v.type, Type) and v.type.is_tile
+
+
+class _Carried:
+    """The carried values of one loop: which are tiles, and their arrays."""
+
+    def __init__(self, low: Lowering, op: Op, inits: list[Value]) -> None:
+        self.low, self.inits = low, inits
+        self.arrays: dict[int, tuple[Layout, Value]] = {}
+        for i, (init, result) in enumerate(zip(inits, op.results, strict=True)):
+            if _is_tile(init):
+                layout = low.place.of(result)
+                array = low.e.alloc(init.type.elem, layout.registers, "register", result.name or "carried")  # type: ignore[union-attr]
+                low.materialise(init, layout, into=array)
+                self.arrays[i] = (layout, array)
+
+    def scalars(self, values: list[Value]) -> list[Value]:
+        return [self.low.scalar(v) for i, v in enumerate(values) if i not in self.arrays]
+
+    def bind(self, values: list[Value], scalars: list[Value]) -> None:
+        """Makes region arguments (or results) stand for the arrays and SIMT scalars."""
+        rest = iter(scalars)
+        for i, v in enumerate(values):
+            if i in self.arrays:
+                self.low.homes[v] = [self.arrays[i]]
+            else:
+                self.low.scalars[v] = next(rest)
+                self.low.scalars[v].name = self.low.scalars[v].name or v.name
+
+    def advance(self, args: list[Value], ends: list[Value]) -> None:
+        """Writes the next values into the arrays, as if all at once.
+
+        A tile is written in place when no other next value reads its old content; the others go through a copy.
+        """
+        low, tiles = self.low, [i for i in self.arrays if ends[i] is not args[i]]
+        prepare(low, [(ends[i], self.arrays[i][0]) for i in tiles])
+        reads = {i: low_reads(low, ends[i], self.arrays[i][0]) for i in tiles}
+        copied = []
+        for i in tiles:
+            layout, array = self.arrays[i]
+            others = any(array in {a for a, _ in reads[j]} for j in tiles if j != i)
+            moved = any(a is array and wanted != layout for a, wanted in reads[i])
+            if others or moved:
+                temp = low.e.alloc(ends[i].type.elem, layout.registers, "register", "next")  # type: ignore[union-attr]
+                copied.append((i, low.materialise(ends[i], layout, into=temp)))
+        for i in tiles:
+            if i not in {k for k, _ in copied}:
+                low.materialise(ends[i], self.arrays[i][0], into=self.arrays[i][1])
+        for i, temp in copied:
+            layout, array = self.arrays[i]
+            with low.e.loop(0, layout.registers, low.inner_kind()) as r:
+                low.e.set(array, r, low.e.get(temp, r))
+        for v in args:
+            if v in low.homes:
+                low.homes[v] = low.homes[v][:1]
+
+
+def low_reads(low: Lowering, value: Value, layout: Layout) -> list[tuple[Value, Layout]]:
+    """The arrays that evaluating a value in a layout reads, and in which layouts."""
+    out: list[tuple[Value, Layout]] = []
+    seen: set[tuple[Value, Layout]] = set()
+    stack = [(value, layout)]
+    while stack:
+        v, wanted = stack.pop()
+        if (v, wanted) in seen or not _is_tile(v):
+            continue
+        seen.add((v, wanted))
+        if v in low.homes:
+            out += [(array, wanted) for _, array in low.homes[v]]
+        elif v.op is not None and v.op.name != "splat":
+            inner = pull_back(v.op, wanted, v) if v.op.has("view") else wanted
+            stack += [(x, inner) for x in v.op.operands]
+    return out
+
+
+def _loop_body(low: Lowering, region: Block, args: list[Value], carried: _Carried, body: Block, scalars: list[Value]) -> None:
+    with low.e.at(body), low.inner_homes():
+        carried.bind(args, scalars)
+        low.lower_block(region)
+        ends = region.terminator.operands
+        carried.advance(args, ends)
+        low.hazards.loop_end(region)
+        low.e.create(control.yield_, carried.scalars(ends))
+
+
+def _enter(low: Lowering) -> None:
+    """An iteration follows another: its exchanges through shared memory may meet readers of the one before."""
+    low.scratch.used = True
+
+
+def lower_for(low: Lowering, op: Op) -> None:
+    bounds = [low.scalar(v) for v in op.operands[:3]]
+    carried = _Carried(low, op, op.operands[3:])
+    inits = carried.scalars(op.operands[3:])
+    region = op.regions[0]
+    _enter(low)
+    body = Block([bounds[0].type, *(v.type for v in inits)], [region.args[0].name or "i"])
+    low.scalars[region.args[0]] = body.args[0]
+    _loop_body(low, region, region.args[1:], carried, body, body.args[1:])
+    low.e.loc = op.loc
+    new = low.e.create(control.for_, [*bounds, *inits], op.attrs, [body])
+    carried.bind(op.results, new.results)
+
+
+def lower_while(low: Lowering, op: Op) -> None:
+    carried = _Carried(low, op, op.operands)
+    inits = carried.scalars(op.operands)
+    test, region = op.regions
+    _enter(low)
+    condition, body = Block([v.type for v in inits]), Block([v.type for v in inits])
+    with low.e.at(condition), low.inner_homes():
+        carried.bind(test.args, condition.args)
+        low.lower_block(test)
+        low.e.create(control.yield_, [low.scalar(test.terminator.operands[0])])
+    _loop_body(low, region, region.args, carried, body, body.args)
+    low.e.loc = op.loc
+    new = low.e.create(control.while_, inits, op.attrs, [condition, body])
+    carried.bind(op.results, new.results)
+
+
+def lower_if(low: Lowering, op: Op) -> None:
+    arrays: dict[int, tuple[Layout, Value]] = {}
+    for i, r in enumerate(op.results):
+        if _is_tile(r):
+            layout = low.place.of(r)
+            arrays[i] = (layout, low.e.alloc(r.type.elem, layout.registers, "register", r.name or "chosen"))  # type: ignore[union-attr]
+    blocks = []
+    used, pending = low.scratch.used, list(low.hazards.pending)
+    after: list[tuple[bool, list[Any]]] = []
+    for region in op.regions:
+        block = Block()
+        low.scratch.used, low.hazards.pending = used, list(pending)
+        with low.e.at(block), low.inner_homes():
+            low.lower_block(region)
+            ends = region.terminator.operands if region.terminator.name == "yield" else []
+            for i, (layout, array) in arrays.items():
+                low.materialise(ends[i], layout, into=array)
+            if region.terminator.name == "yield":
+                low.e.create(control.yield_, [low.scalar(v) for i, v in enumerate(ends) if i not in arrays])
+        after.append((low.scratch.used, low.hazards.pending))
+        blocks.append(block)
+    low.scratch.used = any(u for u, _ in after)
+    low.hazards.pending = [x for _, p in after for x in p]
+    low.e.loc = op.loc
+    new = low.e.create(control.if_, [low.scalar(op.operands[0])], op.attrs, blocks)
+    rest = iter(new.results)
+    for i, r in enumerate(op.results):
+        if i in arrays:
+            low.homes[r] = [arrays[i]]
+        else:
+            low.scalars[r] = next(rest)
+            low.scalars[r].name = r.name

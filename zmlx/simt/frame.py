@@ -1,0 +1,157 @@
+"""The loop nests in which a sink evaluates tiles element by element.
+
+A `Frame` is one level of a nest over a thread's registers: its loop index stands for some register bits. `eval` emits the
+code for one element of a tile in a wanted layout, at the outermost level on which the element does not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from zmlx.ir.core import Block, Op, Value
+from zmlx.ops import compare
+from zmlx.simt.layout import Layout, register_map
+from zmlx.simt.views import pull_back
+
+if TYPE_CHECKING:
+    from zmlx.simt.emit import Emit
+    from zmlx.simt.lower import Lowering
+
+
+class Frame:
+    """`bits`: the register bits that `index` walks, least significant first; `block`: where this level's code goes."""
+
+    def __init__(self, low: Lowering, parent: Frame | None, index: Value | int, bits: Sequence[int], block: Block) -> None:
+        self.low, self.parent, self.index, self.bits, self.block = low, parent, index, tuple(bits), block
+        self.memo: dict[tuple[Value, Layout], Value] = {}
+        self.after: list[Callable[[], None]] = []  # emitted behind this level's loop
+
+    def as_index(self) -> Value:
+        """This level's loop index."""
+        return self.low.e.as_value(self.index)
+
+    def level(self, layout: Layout) -> Frame:
+        """The outermost frame that knows every register bit on which the layout's coordinates depend."""
+        frame = self
+        while frame.parent is not None and not any(any(layout.reg[b]) for b in frame.bits if b < len(layout.reg)):
+            frame = frame.parent
+        return frame
+
+    def chain(self) -> list[Frame]:
+        return [*(self.parent.chain() if self.parent else []), self]
+
+    def coordinate(self, layout: Layout, dim: int) -> Value | int:
+        """One coordinate of this thread's current element."""
+        e = self.low.e
+        bases = [b[dim] for group in (layout.reg, layout.lane, layout.warp) for b in group]
+        combine = e.add if sum(bases) == _union(bases) else e.xor
+        total: Value | int = self.low.thread_part(layout, dim)
+        for frame in self.chain():
+            for value in frame.pieces([layout.reg[b][dim] if b < len(layout.reg) else 0 for b in frame.bits]):
+                total = combine(total, value)
+        flip = layout.flip[dim]
+        if not flip:
+            return total
+        if isinstance(total, int):
+            return total ^ flip
+        return e.xor(total, flip)
+
+    def pieces(self, bases: Sequence[int]) -> list[Value | int]:
+        """What this level's index contributes when its bits contribute `bases`."""
+        return walk(self.low.e, self.index, bases)
+
+    def register(self, table: tuple[tuple[int, ...], int]) -> Value | int:
+        """The index into a home array, from `register_map`'s answer."""
+        e = self.low.e
+        contributions, constant = table
+        total: Value | int = 0
+        combine = e.add if sum(contributions) == _union(contributions) else e.xor
+        for frame in self.chain():
+            for value in frame.pieces([contributions[b] if b < len(contributions) else 0 for b in frame.bits]):
+                total = combine(total, value)
+        return e.xor(total, constant) if constant else total
+
+    def eval(self, value: Value, layout: Layout) -> Value:
+        """The current element of a tile, were it laid out so; scalars are themselves."""
+        if not value.type.shape:  # type: ignore[union-attr]
+            return self.low.scalar(value)
+        frame = self.level(layout)
+        if frame is not self:
+            with self.low.e.at(frame.block):
+                return frame.eval(value, layout)
+        key = (value, layout)
+        if key not in self.memo:
+            saved, self.low.e.loc = self.low.e.loc, value.op.loc if value.op else None
+            self.memo[key] = self._compute(value, layout)
+            self.low.e.loc = saved
+        return self.memo[key]
+
+    def _compute(self, value: Value, layout: Layout) -> Value:
+        low, e, op = self.low, self.low.e, value.op
+        homes = low.homes.get(value)
+        if homes is not None:
+            for home, array in homes:
+                table = register_map(home, layout)
+                if table is not None:
+                    return e.get(array, self.register(table))
+            raise AssertionError(f"{value} was not converted to {layout} before the loop")
+        assert op is not None
+        if op.name == "load":
+            return low.load_element(self, op, layout)
+        if op.name == "splat":
+            return low.scalar(op.operands[0])
+        if op.name == "arange":
+            out = e.add(self.coordinate(layout, 0), op.attrs["start"])
+            return self._named(e.as_value(out), value)
+        if op.name in ("join", "cat"):
+            return self._choose(op, layout, value)
+        if op.has("view"):
+            return self.eval(op.operands[0], pull_back(op, layout, value))
+        if op.name == "hint":
+            return self.eval(op.operands[0], layout)
+        new = e.create(op.defn, [self.eval(v, layout) for v in op.operands], op.attrs)
+        return self._named(new.results[0], value)
+
+    def _choose(self, op: Op, layout: Layout, value: Value) -> Value:
+        """One of two tiles, by the coordinate that tells them apart."""
+        e = self.low.e
+        axis = len(layout.shape) - 1 if op.name == "join" else op.attrs["axis"] % len(layout.shape)
+        inner = pull_back(op, layout, value)
+        half = 1 if op.name == "join" else op.operands[0].type.shape[axis]  # type: ignore[union-attr]
+        where = e.as_value(self.coordinate(layout, axis))
+        first = e.value(compare.lt, where, e.constant(half))
+        return e.value(compare.select, first, self.eval(op.operands[0], inner), self.eval(op.operands[1], inner))
+
+    @staticmethod
+    def _named(new: Value, old: Value) -> Value:
+        if not new.name:
+            new.name = old.name
+        return new
+
+
+def walk(e: Emit, index: Value | int, bases: Sequence[int]) -> list[Value | int]:
+    """The contributions of an index whose bits contribute `bases`: one product for each run of doubling bases."""
+    out: list[Value | int] = []
+    i = 0
+    while i < len(bases):
+        j = i + 1
+        if bases[i]:
+            while j < len(bases) and bases[j] == 2 * bases[j - 1]:
+                j += 1
+            if isinstance(index, int):
+                part: Value | int = (index >> i) & ((1 << (j - i)) - 1)
+            else:
+                part = e.bits(index, i, j - i, len(bases))
+            out.append(e.mul(part, bases[i]))
+        i = j
+    return out
+
+
+def _union(numbers: Sequence[int]) -> int:
+    out = 0
+    for n in numbers:
+        out |= n
+    return out
+
+

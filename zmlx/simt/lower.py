@@ -1,0 +1,234 @@
+"""Tile IR to SIMT IR: from what a program does to tiles, to what each of its threads does to its elements.
+
+On a GPU a tile is spread over the threads of a program by a layout. On the host a program is one thread that owns whole
+tiles: the same code, with no lanes, no barriers and no shared memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zmlx.errors import CompilationError
+from zmlx.ir.core import Block, Function, Op, Param, Value
+from zmlx.ir.types import Type
+from zmlx.ops import control, simt
+from zmlx.ops.arith import and_
+from zmlx.passes.axis import analyse
+from zmlx.simt import control as control_flow
+from zmlx.simt import dot, memory, reduce, scan
+from zmlx.simt.analysis import Plan
+from zmlx.simt.barriers import Hazards
+from zmlx.simt.convert import prepare
+from zmlx.simt.emit import Emit
+from zmlx.simt.frame import Frame, walk
+from zmlx.simt.layout import Layout
+from zmlx.simt.placement import Placement
+from zmlx.simt.shared import Scratch
+from zmlx.targets.target import Target
+
+
+class Lowering:
+    """The state of one kernel's lowering; the algorithms of structured ops are in the sibling modules."""
+
+    def __init__(self, fn: Function, target: Target, num_warps: int) -> None:
+        self.fn, self.target = fn, target
+        self.num_warps = num_warps if target.is_simt else 1
+        self.axes = analyse(fn)
+        self.plan = Plan(fn, self.axes)
+        self.place = Placement(fn, self.plan, self.axes, target, self.num_warps)
+        self.body = Block([p.value.type for p in fn.params], [p.name for p in fn.params])
+        self.scalars: dict[Value, Value] = dict(zip((p.value for p in fn.params), self.body.args, strict=True))
+        self.homes: dict[Value, list[tuple[Layout, Value]]] = {}
+        self.prologue = Block()
+        self.e = Emit(self.body)
+        self.scratch = Scratch(self)
+        self.hazards = Hazards(self)
+        self._thread: tuple[Value | int, Value | int] | None = None
+        self._parts: dict[object, Value | int] = {}
+
+    def run(self) -> Function:
+        """The SIMT function."""
+        self.lower_block(self.fn.body)
+        self.body.ops[:0] = self.prologue.ops
+        params = [Param(v, p.divisibility, p.loc) for v, p in zip(self.body.args, self.fn.params, strict=True)]
+        threads = self.target.lanes * self.num_warps
+        return Function(self.fn.name, params, self.body, {"num_warps": self.num_warps, "threads": threads})
+
+    # Blocks and ops
+
+    def lower_block(self, block: Block) -> None:
+        """Emits a block's ops; its terminator is left to the owner."""
+        for op in block.ops:
+            if op.has("terminator") and op.name != "return":
+                return
+            self.e.loc = op.loc
+            try:
+                self.lower_op(op)
+            except CompilationError as error:
+                raise error.at(op.loc) from None
+
+    def lower_op(self, op: Op) -> None:
+        tiles = [v for v in (*op.operands, *op.results) if isinstance(v.type, Type) and v.type.is_tile]
+        if op.name in _SINKS:
+            _SINKS[op.name](self, op)
+        elif not tiles:
+            self.lower_scalar(op)
+        elif any(v in self.plan.kept for v in op.results):
+            for v in op.results:
+                if v in self.plan.kept and self.plan.sink.get(v) is not None:
+                    self.materialise(v, self.place.of(v))
+        elif not all(self.plan.is_deferred(v) for v in op.results):
+            raise AssertionError(f"no lowering for {op.name}")
+
+    def lower_scalar(self, op: Op) -> None:
+        if op.name == "hint":
+            self.scalars[op.results[0]] = self.scalar(op.operands[0])
+            return
+        new = self.e.create(op.defn, [self.scalar(v) for v in op.operands], op.attrs)
+        for old, fresh in zip(op.results, new.results, strict=True):
+            fresh.name = old.name
+            self.scalars[old] = fresh
+
+    def scalar(self, v: Value) -> Value:
+        """The SIMT value of a scalar of the Tile IR."""
+        return self.scalars[v]
+
+    # Tiles
+
+    def materialise(self, v: Value, layout: Layout, into: Value | None = None) -> Value:
+        """Computes a tile into an array (a new one, that becomes its home, unless `into` is given)."""
+        prepare(self, [(v, layout)])
+        assert isinstance(v.type, Type)
+        array = into or self.e.alloc(v.type.elem, layout.registers, "register", v.name)
+        with self.nest(layout) as frame:
+            value = frame.eval(v, layout)
+            self.e.set(array, frame.register((tuple(1 << b for b in range(len(layout.reg))), 0)), value)
+        if into is None:
+            self.homes.setdefault(v, []).append((layout, array))
+        return array
+
+    @contextmanager
+    def inner_homes(self) -> Iterator[None]:
+        """Homes that a region makes, by conversion or for its own values, hold only inside it."""
+        outer = {v: list(h) for v, h in self.homes.items()}
+        yield
+        self.homes = outer
+
+    @contextmanager
+    def nest(self, layout: Layout, independent: bool = True) -> Iterator[Frame]:
+        """Loops over a thread's registers; the `with` body is emitted once, in the innermost."""
+        with self.levels(Frame(self, None, 0, (), self.e.block), [list(run) for run in layout.runs], independent) as frame:
+            yield frame
+
+    @contextmanager
+    def levels(self, parent: Frame, runs: list[list[int]], independent: bool = True) -> Iterator[Frame]:
+        """One loop for each list of register bits, outermost first."""
+        if not runs:
+            yield parent
+            return
+        kind = "unroll" if self.target.is_simt else "simd" if independent and len(runs) == 1 else "serial"
+        with self.e.loop(0, 1 << len(runs[0]), kind) as index:
+            frame = Frame(self, parent, index, runs[0], self.e.block)
+            with self.levels(frame, runs[1:], independent) as inner:
+                yield inner
+        for emit in frame.after:
+            emit()
+
+    def inner_kind(self) -> str:
+        """How a loop over registers with independent iterations is to be compiled."""
+        return "unroll" if self.target.is_simt else "simd"
+
+    def outer_kind(self) -> str:
+        return "unroll" if self.target.is_simt else "serial"
+
+    def load_element(self, frame: Frame, op: Op, layout: Layout) -> Value:
+        return memory.load_element(self, frame, op, layout)
+
+    # Threads
+
+    def thread(self) -> tuple[Value | int, Value | int]:
+        """This thread's lane and warp."""
+        if self._thread is None:
+            if not self.target.is_simt:
+                self._thread = (0, 0)
+            else:
+                with self.e.at(self.prologue):
+                    tid = self.e.value(simt.thread_id)
+                    tid.name = "tid"
+                    lane_bits = self.target.lanes.bit_length() - 1
+                    warp_bits = self.num_warps.bit_length() - 1
+                    lane = self.e.bits(tid, 0, lane_bits, lane_bits + warp_bits)
+                    warp: Value | int = self.e.bits(tid, lane_bits, warp_bits, lane_bits + warp_bits) if warp_bits else 0
+                    if isinstance(warp, Value):
+                        lane.name, warp.name = "lane", "warp"
+                    self._thread = (lane, warp)
+        return self._thread
+
+    def thread_part(self, layout: Layout, dim: int) -> Value | int:
+        """What lane and warp contribute to a coordinate."""
+        lane_bases, warp_bases = tuple(b[dim] for b in layout.lane), tuple(b[dim] for b in layout.warp)
+        if not any(lane_bases) and not any(warp_bases):
+            return 0
+        key = (lane_bases, warp_bases)
+        if key not in self._parts:
+            lane, warp = self.thread()
+            with self.e.at(self.prologue):
+                total: Value | int = 0
+                bases = [b for b in (*lane_bases, *warp_bases) if b]
+                combine = self.e.add if len(set(bases)) == len(bases) else self.e.xor
+                for part in [*walk(self.e, lane, lane_bases), *walk(self.e, warp, warp_bases)]:
+                    total = combine(total, part)
+                self._parts[key] = total
+        return self._parts[key]
+
+    def owner(self, layout: Layout) -> Value | None:
+        """The condition under which this thread is the first that holds its elements; None when it always is."""
+        if not layout.replicated:
+            return None
+        lane, warp = self.thread()
+        condition: Value | None = None
+        for index, bases in ((lane, layout.lane), (warp, layout.warp)):
+            mask = sum(1 << i for i, b in enumerate(bases) if not any(b))
+            if not mask or isinstance(index, int):
+                continue
+            low = index if mask == (1 << len(bases)) - 1 else self.e.value(and_, index, self.e.constant(mask))
+            condition = self.e.both(condition, self.e.equals(low, 0))
+        return condition
+
+    def barrier(self, scope: str) -> None:
+        """All threads of the program wait; scope: "shared" or "device" memory becomes visible."""
+        if self.target.is_simt:
+            self.e.create(simt.barrier, (), {"scope": scope})
+
+
+def lower(fn: Function, target: Target, num_warps: int) -> Function:
+    """The SIMT function of a kernel for a target."""
+    return Lowering(fn, target, num_warps).run()
+
+
+def _return(low: Lowering, op: Op) -> None:
+    low.e.create(control.return_)
+
+
+def _ignore(low: Lowering, op: Op) -> None:
+    """`assume` only feeds analyses."""
+
+
+_SINKS = {
+    "load": memory.lower_load,
+    "store": memory.lower_store,
+    "atomic_rmw": memory.lower_atomic,
+    "atomic_cas": memory.lower_atomic,
+    "device_print": memory.lower_debug,
+    "device_assert": memory.lower_debug,
+    "debug_barrier": memory.lower_debug_barrier,
+    "reduce": reduce.lower_reduce,
+    "scan": scan.lower_scan,
+    "dot": dot.lower_dot,
+    "for": control_flow.lower_for,
+    "while": control_flow.lower_while,
+    "if": control_flow.lower_if,
+    "return": _return,
+    "assume": _ignore,
+}

@@ -1,0 +1,126 @@
+"""Chooses layouts: where a tile lives when it is kept, and how a sink walks its operands.
+
+All tiles of one shape share a default layout, so that most ops need no conversion: lanes along the last dimension (so
+that neighbouring lanes touch neighbouring memory), and as many elements side by side in a thread as its accesses can move
+at once. Products of `dot` have their own layout, from which results of reductions, loop carries and stores follow.
+"""
+
+from __future__ import annotations
+
+from zmlx.ir.core import Function, Op, Value
+from zmlx.ir.types import Pointer, Type
+from zmlx.passes.axis import AxisInfo
+from zmlx.simt.analysis import Plan
+from zmlx.simt.layout import Coords, Layout, blocked, row_major
+from zmlx.targets.target import Target
+
+
+class Placement:
+    """Layouts by value; `default` by shape."""
+
+    def __init__(self, fn: Function, plan: Plan, axes: dict[Value, AxisInfo], target: Target, num_warps: int) -> None:
+        self.plan, self.axes, self.target = plan, axes, target
+        self.lane_bits = target.lanes.bit_length() - 1
+        self.warp_bits = num_warps.bit_length() - 1 if target.is_simt else 0
+        self._defaults: dict[Coords, Layout] = {}
+        self._known: dict[Value, Layout | None] = {}
+        self._vector: dict[Coords, int] = {}
+        if target.is_simt:
+            for op in fn.walk():
+                if op.has("reads") or op.has("writes"):
+                    self._note_vector(op.operands[0])
+            for op in fn.walk():
+                self._carries(op)
+
+    def _note_vector(self, pointer: Value) -> None:
+        t = pointer.type
+        if not isinstance(t, Type) or not t.is_tile or pointer not in self.axes:
+            return
+        assert isinstance(t.elem, Pointer)
+        size, info = t.elem.elem.itemsize, self.axes[pointer]
+        most = max(1, self.target.vector_bytes // size)
+        wide = min(info.contiguity[-1], most)
+        while wide > 1 and info.at(t.rank - 1, wide, size) < wide * size:
+            wide //= 2
+        self._vector[t.shape] = max(self._vector.get(t.shape, 1), wide)
+
+    def default(self, shape: Coords) -> Layout:
+        """The layout that tiles of a shape have unless something speaks for another."""
+        if shape not in self._defaults:
+            if not self.target.is_simt:
+                self._defaults[shape] = row_major(shape)
+            else:
+                threads = 1 << (self.lane_bits + self.warp_bits)
+                size = 1
+                for n in shape:
+                    size *= n
+                vector = min(self._vector.get(shape, 1), max(1, size // threads))
+                wide = (*(1 for _ in shape[:-1]), vector) if shape else ()
+                self._defaults[shape] = blocked(shape, wide, (32,) * len(shape), self.lane_bits, self.warp_bits)
+        return self._defaults[shape]
+
+    def product(self, shape: Coords) -> Layout:
+        """The layout of a dot's result: each thread owns a few rows and columns; a row stays within one warp."""
+        if not self.target.is_simt:
+            return row_major(shape)
+        threads = 1 << (self.lane_bits + self.warp_bits)
+        columns = 4 if shape[0] * shape[1] >= 16 * threads else 1
+        rows = 4 if columns == 4 and shape[0] >= 4 * 4 << self.warp_bits else 1
+        return blocked(shape, (rows, columns), (32, 8), self.lane_bits, self.warp_bits)
+
+    def of(self, v: Value) -> Layout:
+        """The layout in which a value is kept."""
+        return self.natural(v) or self.default(v.type.shape)  # type: ignore[union-attr]
+
+    def natural(self, v: Value) -> Layout | None:
+        """The layout that follows from how a value is made; None when any would do."""
+        if not isinstance(v.type, Type) or not v.type.is_tile or not self.target.is_simt:
+            return None
+        if v not in self._known:
+            self._known[v] = None  # cuts cycles through loop carries
+            self._known[v] = self._natural(v)
+        return self._known[v]
+
+    def _natural(self, v: Value) -> Layout | None:
+        op = v.op
+        if op is None:
+            return None
+        if op.name == "dot":
+            return self.product(v.type.shape)  # type: ignore[union-attr]
+        if op.name == "reduce":
+            return self.reduced(op).slice(op.attrs["axis"])
+        if op.has("structured"):
+            return self._carry(op, op.results.index(v))
+        if op.elementwise and op.name != "load":
+            for x in op.operands:
+                layout = self.natural(x)
+                if layout is not None:
+                    return layout
+        return None
+
+    def reduced(self, op: Op) -> Layout:
+        """The layout in which a reduction reads its operands: each bit must walk one dimension only."""
+        for x in op.operands:
+            layout = self.natural(x)
+            if layout is not None and all(sum(map(bool, b)) <= 1 for g in (layout.reg, layout.lane, layout.warp) for b in g):
+                return layout
+        return self.default(op.operands[0].type.shape)  # type: ignore[union-attr]
+
+    def _carry(self, op: Op, i: int) -> Layout | None:
+        """A loop's carried tile: as its next value is made, or else as its first."""
+        for region in reversed(op.regions):
+            ends = region.terminator.operands
+            if len(ends) == len(op.results):
+                layout = self.natural(ends[i])
+                if layout is not None:
+                    return layout
+        return self.natural(op.operands[len(op.operands) - len(op.results) + i]) if op.name != "if" else None
+
+    def _carries(self, op: Op) -> None:
+        """Settles the layouts of a loop's region arguments from its results."""
+        if not op.has("structured") or op.name == "if":
+            return
+        for region in op.regions:
+            for i, arg in enumerate(region.args[len(region.args) - len(op.results) :]):
+                if isinstance(arg.type, Type) and arg.type.is_tile:
+                    self._known[arg] = self.natural(op.results[i]) or self.default(arg.type.shape)

@@ -1,0 +1,146 @@
+"""Makes a SIMT function one that a target can spell: keep an op, expand it, promote its type, or refuse it.
+
+Half types are stored but not computed with: an op on them runs in float32 and rounds once, on every target alike.
+Signed integers wrap in the language but not in C: where their overflow could be meant (not in index arithmetic, whose
+overflow would leave the array), the op runs on unsigned numbers.
+"""
+
+from __future__ import annotations
+
+from zmlx import dtypes as dt
+from zmlx.dtypes import DType
+from zmlx.errors import TargetError
+from zmlx.ir.core import Block, Function, Op, Value
+from zmlx.ir.types import Type
+from zmlx.simt.emit import Emit
+from zmlx.targets.target import Target
+
+UNTOUCHED = frozenset({"select", "cast", "bitcast", "addptr", "hint"})
+WRAPPING = frozenset({"add", "sub", "mul", "neg", "shl"})
+UNSIGNED = {dt.int32: dt.uint32, dt.int64: dt.uint64}
+
+
+def spelling(op: Op, target: Target) -> str | None:
+    """The template of an op on a target, most specific first; None if it has none."""
+    spell = op.defn.spell
+    subject = (op.operands or op.results)[0].type if op.has("compare") or not op.results else op.results[0].type
+    keys: list[object] = []
+    for name in (target.dialect, "c"):
+        if isinstance(subject, Type) and not subject.is_pointer:
+            keys += [(name, subject.dtype.name), (name, subject.dtype.kind)]
+        keys.append(name)
+    for key in keys:
+        if key in spell:
+            return spell[key]
+    return None
+
+
+def legalize(fn: Function, target: Target) -> Function:
+    """Rewrites in place."""
+    plain = _index_ops(fn) if target.is_simt else set()
+    for p in fn.params:
+        _check_type(p.value, target)
+    _block(fn.body, target, plain)
+    return fn
+
+
+def _check_type(v: Value, target: Target) -> None:
+    elem = v.type.elem  # type: ignore[union-attr]
+    target.spelling(elem if isinstance(elem, DType) else elem.elem)
+
+
+def _block(block: Block, target: Target, plain: set[Op]) -> None:
+    e = Emit(Block())
+    mapping: dict[Value, Value] = {}
+    for op in block.ops:
+        op.operands = [mapping.get(v, v) for v in op.operands]
+        e.loc = op.loc
+        try:
+            if op.name in target.refuse:
+                raise TargetError(f"tl.{op.name} does not run on the {target.name} target", target.refuse[op.name])
+            for v in op.results:
+                _check_type(v, target)
+            for region in op.regions:
+                _rename(region, mapping)
+                _block(region, target, plain)
+            _one(e, op, target, plain, mapping)
+        except TargetError as error:
+            raise error.at(op.loc) from None
+    block.ops = e.block.ops
+
+
+def _rename(block: Block, mapping: dict[Value, Value]) -> None:
+    if mapping:
+        for op in block.walk():
+            op.operands = [mapping.get(v, v) for v in op.operands]
+
+
+def _one(e: Emit, op: Op, target: Target, plain: set[Op], mapping: dict[Value, Value]) -> None:
+    if not op.elementwise:
+        e.block.ops.append(op)
+        return
+    halves = {v.type.elem for v in (*op.operands, *op.results)} & set(target.arithmetic)  # type: ignore[union-attr]
+    if halves and op.name not in UNTOUCHED:
+        (half,) = halves  # operands of one op share a type
+        wide = target.arithmetic[half]  # type: ignore[index]
+        result = _spell(e, op, [e.convert(v, wide) if v.type.elem is half else v for v in op.operands], target)  # type: ignore[union-attr]
+        if result.type.elem is wide and op.results[0].type.elem is half:  # type: ignore[union-attr]
+            result = e.convert(result, half)  # type: ignore[arg-type]
+        result.name = op.results[0].name
+        mapping[op.results[0]] = result
+        return
+    elem = op.results[0].type.elem  # type: ignore[union-attr]
+    if target.is_simt and op.name in WRAPPING and elem in UNSIGNED and op not in plain:
+        unsigned = UNSIGNED[elem]  # type: ignore[index]
+        result = e.convert(_spell(e, op, [e.convert(v, unsigned) for v in op.operands], target), elem)  # type: ignore[arg-type]
+        result.name = op.results[0].name
+        mapping[op.results[0]] = result
+        return
+    if spelling(op, target) is not None:
+        e.block.ops.append(op)
+        return
+    mapping[op.results[0]] = _spell(e, op, op.operands, target)
+    mapping[op.results[0]].name = op.results[0].name
+
+
+def _spell(e: Emit, op: Op, operands: list[Value], target: Target) -> Value:
+    """The op on other operands, expanded if the target cannot spell it."""
+    start = len(e.block.ops)
+    new = e.create(op.defn, operands, op.attrs)
+    if spelling(new, target) is not None:
+        return new.results[0]
+    del e.block.ops[start:]
+    if op.defn.expand is None:
+        t = operands[0].type
+        raise TargetError(f"{op.name} of {t} has no form on the {target.name} target", "cast to float32 first, or run on another target")
+    return op.defn.expand(e, new, operands)
+
+
+def _index_ops(fn: Function) -> set[Op]:
+    """Integer ops that only count programs, threads and elements, and only feed addresses, indices and comparisons."""
+    born: set[Value] = {p.value for p in fn.params}
+    ops = list(fn.walk())
+    for op in ops:
+        if op.name in ("for", "loop"):
+            born.add(op.regions[0].args[0])
+        if op.results and isinstance(op.results[0].type, Type) and not op.results[0].type.is_pointer and op.results[0].type.dtype.is_int:
+            if op.name in ("thread_id", "program_id", "num_programs", "constant") or (
+                op.elementwise and op.name != "bitcast" and all(v in born for v in op.operands)
+            ):
+                born.add(op.results[0])
+    bad: set[Value] = set()  # values that some use makes more than an index
+    plain: set[Op] = set()
+    for op in reversed(ops):
+        fine = op.has("compare") or op.name in ("addptr", "get", "for")
+        if op.name == "set":
+            bad.add(op.operands[2])
+            continue
+        if op.elementwise and op.results[0] in born and op.results[0] not in bad:
+            fine = True
+            if op.name in WRAPPING:
+                plain.add(op)
+        if not fine:
+            bad.update(op.operands)
+    return plain
+
+
