@@ -10,7 +10,7 @@ from zmlx.ir.core import Block, Value
 from zmlx.ir.types import Pointer, Type
 from zmlx.ops.coerce import TileBuilder
 
-ORDER = "i1 i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 f64".split()
+ORDER = ["i1", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64"]
 ADD = """
 i1   | i1   i8   i16  i32  i64  u8   u16  u32  u64  f16  f32  f32  f64
 i8   | i8   i8   i16  i32  i64  u8   u16  u32  u64  f16  f32  f32  f64

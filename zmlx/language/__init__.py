@@ -60,13 +60,13 @@ def remedy_for(name: str, of_tensor: bool = False) -> str:
     """What to write instead of a `tl` name (or a tensor's method or attribute) that does not exist."""
     if not of_tensor and name in MISSING:
         return MISSING[name]
+    if of_tensor and name in BUILTINS:
+        return f"it is a function: tl.{name}(x, …)"
     known = sorted([*METHODS, *ATTRIBUTES] if of_tensor else __all__)
     prefix = "x." if of_tensor else "tl."
     close = difflib.get_close_matches(name, known, 3, 0.6)
     if close:
         return "did you mean " + " or ".join(prefix + c for c in close) + "?"
-    if of_tensor and name in BUILTINS:
-        return f"it is a function: tl.{name}(x, …)"
     return "docs/language.md lists what there is"
 
 

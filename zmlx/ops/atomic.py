@@ -32,7 +32,7 @@ def _rmw(types: Sequence[Type], attrs: Mapping[str, Any], regions: Any) -> tuple
     if value != ptr.with_elem(elem):
         raise ShapeError(f"{what} through {ptr} takes {ptr.with_elem(elem)}, got {value}")
     if elem.is_float and attrs["kind"] in ("and", "or", "xor"):
-        raise DtypeError(f"{what} takes integers, the array holds {elem}")
+        raise DtypeError(f"{what} takes integers, the array holds {elem}", "use an array of integers, or bitcast outside: x.view(mx.int32)")
     if elem.bits < 32 and not elem.is_half or elem is dt.int1:
         raise DtypeError(f"{what} has no form for {elem}", "use an array of 32-bit or wider elements, or of float16/bfloat16")
     if mask:

@@ -146,7 +146,8 @@ class TileBuilder(Builder):
             return v
         if not v.shape:
             return self.splat(v, target)
-        if broadcast_shapes(v.shape, target) != target:
+        padded = (1,) * (len(target) - len(v.shape)) + v.shape
+        if len(padded) != len(target) or any(d not in (1, t) for d, t in zip(padded, target, strict=True)):
             raise ShapeError(f"a tile of shape {v.shape} cannot be broadcast to {target}", "only dimensions of size 1 can grow")
         while len(v.shape) < len(target):
             v = self.value(shape_ops.expand_dims, v, axis=0)
