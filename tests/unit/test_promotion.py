@@ -69,10 +69,12 @@ def test_tensors(a: str, b: str, expected: str) -> None:
 
 LITERALS = [
     # tensor, literal, sum, quotient
-    ("f16", 2.0, "f16", "f32"), ("f16", 2, "f16", "f32"), ("f16", True, "f16", "f32"), ("bf16", 2, "bf16", "f32"), ("bf16", 0.5, "bf16", "f32"),
+    ("f16", 2.0, "f16", "f32"), ("f16", 2, "f16", "f32"), ("f16", True, "f16", "f32"), ("bf16", 2, "bf16", "f32"),
+    ("bf16", 0.5, "bf16", "f32"),
     ("f32", 2.0, "f32", "f32"), ("f32", 1e300, "f32", "f32"), ("f64", 1, "f64", "f64"),
     ("u8", 1, "u8", "f32"), ("i8", -1, "i8", "f32"), ("i8", True, "i8", "f32"), ("u64", 2**63, "u64", "f32"), ("i64", 2**40, "i64", "f32"),
-    ("i32", 0.5, "f32", "f32"), ("i64", 0.5, "f32", "f32"), ("u8", 1e300, "f64", "f64"), ("i32", 1e-40, "f64", "f64"), ("i32", 0.0, "f32", "f32"),
+    ("i32", 0.5, "f32", "f32"), ("i64", 0.5, "f32", "f32"), ("u8", 1e300, "f64", "f64"), ("i32", 1e-40, "f64", "f64"),
+    ("i32", 0.0, "f32", "f32"),
     ("i1", True, "i1", "f32"), ("i1", 1, "i32", "f32"), ("i1", 2**31, "u32", "f32"), ("i1", 2**40, "i64", "f32"), ("i1", 1.5, "f32", "f32"),
 ]  # fmt: skip
 
@@ -87,7 +89,8 @@ def test_python_numbers(a: str, literal: float, total: str, quotient: str) -> No
 
 @pytest.mark.parametrize(
     ("x", "expected"),
-    [(True, "i1"), (0, "i32"), (-(2**31), "i32"), (2**31 - 1, "i32"), (2**31, "u32"), (2**32 - 1, "u32"), (2**32, "i64"), (-(2**31) - 1, "i64"),
+    [(True, "i1"), (0, "i32"), (-(2**31), "i32"), (2**31 - 1, "i32"), (2**31, "u32"), (2**32 - 1, "u32"), (2**32, "i64"),
+     (-(2**31) - 1, "i64"),
      (2**63 - 1, "i64"), (2**63, "u64"), (2**64 - 1, "u64"), (0.0, "f32"), (1.5, "f32"), (3.4e38, "f32"), (3.5e38, "f64"), (1e-38, "f64"),
      (1.2e-38, "f32"), (float("inf"), "f32"), (float("nan"), "f32"), (-1e300, "f64")],
 )  # fmt: skip
@@ -97,7 +100,8 @@ def test_literal_alone(x: float, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("a", "x", "message"),
-    [("u8", 256, "out of range"), ("u8", -1, "negative"), ("u32", -1, "negative"), ("i8", 128, "out of range"), ("i8", -129, "out of range"),
+    [("u8", 256, "out of range"), ("u8", -1, "negative"), ("u32", -1, "negative"), ("i8", 128, "out of range"),
+     ("i8", -129, "out of range"),
      ("i32", 2**31, "out of range"), ("i64", 2**63, "out of range"), ("u64", 2**64, "fits no type"), ("i64", -(2**63) - 1, "fits no type")],
 )  # fmt: skip
 def test_literal_out_of_range(a: str, x: int, message: str) -> None:
@@ -116,7 +120,8 @@ def test_halves_round_their_literals() -> None:
 
 
 SHAPES = [
-    ((4,), (), (4,)), ((), (), ()), ((4, 1), (8,), (4, 8)), ((4, 8), (8,), (4, 8)), ((1, 8), (4, 1), (4, 8)), ((2, 1, 4), (8, 1), (2, 8, 4)),
+    ((4,), (), (4,)), ((), (), ()), ((4, 1), (8,), (4, 8)), ((4, 8), (8,), (4, 8)), ((1, 8), (4, 1), (4, 8)),
+    ((2, 1, 4), (8, 1), (2, 8, 4)),
     ((1,), (1, 1), (1, 1)),
 ]  # fmt: skip
 
@@ -153,8 +158,10 @@ def test_pointer_minus_keeps_the_sign() -> None:
 
 @pytest.mark.parametrize(
     ("name", "x", "y"),
-    [("add", tile("*f32"), tile("f32")), ("add", tile("*f32"), 1.0), ("add", tile("*f32"), tile("*f32")), ("sub", tile("*f32"), tile("*f32")),
-     ("sub", 1, tile("*f32")), ("mul", tile("*f32"), 2), ("eq", tile("*f32"), 0), ("lt", tile("*f32"), tile("*f16")), ("pow", tile("*f32"), 2)],
+    [("add", tile("*f32"), tile("f32")), ("add", tile("*f32"), 1.0), ("add", tile("*f32"), tile("*f32")),
+     ("sub", tile("*f32"), tile("*f32")),
+     ("sub", 1, tile("*f32")), ("mul", tile("*f32"), 2), ("eq", tile("*f32"), 0), ("lt", tile("*f32"), tile("*f16")),
+     ("pow", tile("*f32"), 2)],
 )  # fmt: skip
 def test_pointer_errors(name: str, x: Value, y: Value) -> None:
     with pytest.raises(PointerError) as e:

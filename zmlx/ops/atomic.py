@@ -33,7 +33,7 @@ def _rmw(types: Sequence[Type], attrs: Mapping[str, Any], regions: Any) -> tuple
         raise ShapeError(f"{what} through {ptr} takes {ptr.with_elem(elem)}, got {value}")
     if elem.is_float and attrs["kind"] in ("and", "or", "xor"):
         raise DtypeError(f"{what} takes integers, the array holds {elem}", "use an array of integers, or bitcast outside: x.view(mx.int32)")
-    if elem.bits < 32 and not elem.is_half or elem is dt.int1:
+    if (elem.bits < 32 and not elem.is_half) or elem is dt.int1:
         raise DtypeError(f"{what} has no form for {elem}", "use an array of 32-bit or wider elements, or of float16/bfloat16")
     if mask:
         check_mask(mask[0], ptr.shape, what)
@@ -50,6 +50,7 @@ def _cas(types: Sequence[Type], attrs: Mapping[str, Any], regions: Any) -> tuple
     return (value,)
 
 
+# sem: "acquire" | "release" | "acq_rel"; absent means relaxed.
 TRAITS = "reads writes atomic effect"
-atomic_rmw = define("atomic_rmw", ("ptr", "value", "mask?"), _rmw, attrs=("kind",), traits=TRAITS)
-atomic_cas = define("atomic_cas", ("ptr", "compare", "value"), _cas, traits=TRAITS)
+atomic_rmw = define("atomic_rmw", ("ptr", "value", "mask?"), _rmw, attrs=("kind", "sem"), traits=TRAITS)
+atomic_cas = define("atomic_cas", ("ptr", "compare", "value"), _cas, attrs=("sem",), traits=TRAITS)
