@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from zmlx import dtypes as dt
-from zmlx.errors import CarriedTypeError, CompilationError, ControlFlowError, Loc, PointerError, UndefinedNameError
-from zmlx.frontend.constexpr import NUMBERS, describe, same_constant
+from zmlx.errors import CarriedTypeError, CompilationError, ControlFlowError, Loc, NotCallableError, PointerError, UndefinedNameError
+from zmlx.frontend.constexpr import NUMBERS, Method, describe, same_constant
 from zmlx.frontend.frame import FALLS, MISSING, Exit, Frame, Names
 from zmlx.ir.core import Block, Op, Value
 from zmlx.ops import control
@@ -75,7 +75,7 @@ class Join:
     def _tensor(self, block: Block, x: Any, partner: Any) -> Value | None:
         if isinstance(x, Value) or not isinstance(x, NUMBERS):
             return x if isinstance(x, Value) else None
-        like = partner.type.elem if isinstance(partner, Value) and isinstance(partner.type.elem, dt.DType) else None  # type: ignore[union-attr]
+        like = partner.type.elem if isinstance(partner, Value) and isinstance(partner.type.elem, dt.DType) else None
         with self.b.at(block):
             return self.b.to_value(x, like)
 
@@ -226,7 +226,9 @@ class Branches(Frame):
             pass
         if (a.value is None) != (b.value is None):
             raise ControlFlowError(
-                f"`{self.source.name}` returns a value on one path and nothing on the other", "return a value of the same type on both paths", self.loc(node.test)
+                f"`{self.source.name}` returns a value on one path and nothing on the other",
+                "return a value of the same type on both paths",
+                self.loc(node.test),
             )
         raise CarriedTypeError(
             f"`{self.source.name}` returns {describe(a.value)} if this holds and {describe(b.value)} otherwise",
@@ -251,8 +253,8 @@ class Branches(Frame):
 
     def holds(self, value: Any, node: ast.expr) -> bool:
         """The truth of a constant condition."""
-        if type(value) is tuple and any(isinstance(v, Value) for v in value):
-            return bool(value)
+        if isinstance(value, Method):
+            raise NotCallableError(f"`{value.name}` is a method, which is always true", f"call it: {ast.unparse(node)}()", self.loc(node))
         return bool(value)
 
     def truth(self, value: Any, node: ast.expr) -> Value:
@@ -297,8 +299,8 @@ def _to_one_type(a: Any, b: Any) -> str:
     a, b = (v if isinstance(v, Value) else None for v in (a, b))
     if a is None or b is None:
         return ""
-    if a.shape == b.shape and not a.type.is_pointer and not b.type.is_pointer:  # type: ignore[union-attr]
-        return f"cast one of them: .to(tl.{a.type.dtype})"  # type: ignore[union-attr]
-    if not a.type.is_pointer and not b.type.is_pointer:  # type: ignore[union-attr]
+    if a.shape == b.shape and not a.type.is_pointer and not b.type.is_pointer:
+        return f"cast one of them: .to(tl.{a.type.dtype})"
+    if not a.type.is_pointer and not b.type.is_pointer:
         return "give both one shape: tl.broadcast_to(x, shape), or tl.full(shape, value, dtype) for a constant"
     return ""

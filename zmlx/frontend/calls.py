@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zmlx import language
@@ -27,9 +28,8 @@ class Calls(Expressions):
     def callee(self, node: ast.expr) -> Any:
         """What is called; unlike any other use of a name, this admits plain Python functions, to say more about them."""
         if isinstance(node, ast.Name):
-            self.mark(node)
             try:
-                return self.lookup(node.id, called=True)
+                return self.lookup(node, called=True)
             except CompilationError as e:
                 raise e.at(self.loc(node)) from None
         if isinstance(node, ast.Attribute):
@@ -65,13 +65,15 @@ class Calls(Expressions):
         name = ast.unparse(node.func)
         if callee in (markers.range, markers.static_range) or callee is range:
             raise NotCallableError(f"`{name}(…)` stands only in the header of a loop", f"for i in {name}(n): …", self.loc(node.func))
-        if isinstance(callee, type(len)) or isinstance(callee, type):
+        if isinstance(callee, (type(len), type)):
             python = getattr(callee, "__name__", "")
             if python in PYTHON_BUILTINS and getattr(callee, "__module__", "") == "builtins":
                 return self._python_builtin(python, args, kwargs, node)
         if isinstance(callee, DType):
             raise NotCallableError(
-                f"a dtype is not called: {name}(…)", f"cast with x.to({name}), or make a constant with tl.full((), 1, {name})", self.loc(node.func)
+                f"a dtype is not called: {name}(…)",
+                f"cast with x.to({name}), or make a constant with tl.full((), 1, {name})",
+                self.loc(node.func),
             )
         if getattr(callee, "__module__", None) == "math" or getattr(callee, "zmlx_constexpr", False):
             return self._constant_call(name, callee, args, kwargs)
@@ -80,36 +82,51 @@ class Calls(Expressions):
     def _not_callable(self, name: str, callee: Any, node: ast.Call) -> CompilationError:
         loc = self.loc(node.func)
         if isinstance(callee, Value):
-            return NotCallableError(f"`{name}` is a tensor ({callee.type}), not a function", "check the name; tl functions start with `tl.`", loc)
+            return NotCallableError(
+                f"`{name}` is a tensor ({callee.type}), not a function", "check the name; tl functions start with `tl.`", loc
+            )
         if name == "isinstance":
-            return NotCallableError("isinstance() has no meaning in a kernel", "test dtypes (x.dtype == tl.float32) or None (x is None)", loc)
+            return NotCallableError(
+                "isinstance() has no meaning in a kernel", "test dtypes (x.dtype == tl.float32) or None (x is None)", loc
+            )
         if name in ("sum", "any", "all", "sorted", "zip", "map", "enumerate", "list", "dict", "set", "type", "getattr", "hasattr"):
-            near = {"sum": "tl.sum(x, axis=0)", "any": "tl.max(x, axis=0)", "all": "tl.min(x, axis=0)", "list": "a tuple", "sorted": "tl.sort(x)"}
+            near = {
+                "sum": "tl.sum(x, axis=0)",
+                "any": "tl.max(x, axis=0)",
+                "all": "tl.min(x, axis=0)",
+                "list": "a tuple",
+                "sorted": "tl.sort(x)",
+            }
             return NotCallableError(f"Python's {name}() is not part of the kernel language", f"use {near.get(name, 'tl functions')}", loc)
         if callable(callee):
             module = getattr(callee, "__module__", "") or ""
             near_tl = getattr(callee, "__name__", "")
             if module.partition(".")[0] in ("numpy", "mlx", "math", "builtins") or not inspect.isfunction(callee):
-                remedy = f"use tl.{near_tl}" if hasattr(language, near_tl) else "use tl functions on tensors, or compute it outside and pass the result"
+                remedy = (
+                    f"use tl.{near_tl}"
+                    if hasattr(language, near_tl)
+                    else "use tl functions on tensors, or compute it outside and pass the result"
+                )
                 return NotCallableError(f"`{name}` is not part of the kernel language", remedy, loc)
             return NotCallableError(f"`{name}` is a plain Python function, which a kernel cannot call", "decorate it with @zmlx.jit", loc)
         return NotCallableError(f"{describe(callee)} cannot be called", "call tl functions and @zmlx.jit functions", loc)
 
     def _builtin(self, fn: Builtin, args: Sequence[Any], kwargs: dict[str, Any], node: ast.Call) -> Any:
-        self.misspelt(f"tl.{fn.name}", fn.signature, fn.spelling(), kwargs, node)
+        if kwargs:
+            self.misspelt(f"tl.{fn.name}", fn.signature, fn.spelling, kwargs, node)
         result = fn.invoke(self.b, args, kwargs)
         self.b.loc = self.loc(node)
         return tuple(result) if isinstance(result, list) else constexpr.plain(result)
 
-    def misspelt(self, name: str, signature: inspect.Signature, spelling: str, kwargs: dict[str, Any], node: ast.Call) -> None:
+    def misspelt(
+        self, name: str, signature: inspect.Signature, spelling: Callable[[], str], kwargs: dict[str, Any], node: ast.Call
+    ) -> None:
         """Raises for the first keyword argument that a signature lacks, with the nearest that it has."""
         known = signature.parameters
         if kwargs and not kwargs.keys() <= known.keys() and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             bad = next(k for k in node.keywords if k.arg not in known)
             near = suggest(bad.arg or "", list(known))
-            raise CallError(
-                f"{name} has no parameter `{bad.arg}`", f"{near} The signature is {spelling}".strip(), self.loc(bad)
-            )
+            raise CallError(f"{name} has no parameter `{bad.arg}`", f"{near} The signature is {spelling()}".strip(), self.loc(bad))
 
     def _constant_call(self, name: str, fn: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         for value in (*args, *kwargs.values()):
@@ -135,7 +152,7 @@ class Calls(Expressions):
         if name in ("min", "max") and len(args) == 1 and type(args[0]) is tuple:
             args = list(args[0])
         if all(is_constant(a) for a in args) and args:
-            return constexpr.evaluate({"min": min, "max": max, "abs": abs}[name], *args)
+            return constexpr.evaluate(getattr(builtins, name), *args)
         if name == "abs":
             return self._builtin(language.abs, args, {}, node)
         if len(args) < 2:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from zmlx import dtypes
 from zmlx.dtypes import DType
 from zmlx.errors import CompilationError, ConstexprError, DtypeError, UnknownAttributeError
 from zmlx.intrinsics.markers import constexpr
@@ -97,14 +98,18 @@ def evaluate(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raise
     except Exception as e:
         text = str(e) or "no further explanation"
-        raise ConstexprError(f"computing a constant failed with {type(e).__name__}: {text}", "correct the operands; they are known at compile time") from None
+        raise ConstexprError(
+            f"computing a constant failed with {type(e).__name__}: {text}", "correct the operands; they are known at compile time"
+        ) from None
 
 
 def binary(op: type, a: Any, b: Any) -> Any:
     """A binary operator between constants."""
     if isinstance(a, int) and isinstance(b, int):
-        if op is ast.LShift and b > MAX_BITS or op is ast.Pow and b > 0 and a.bit_length() * b > MAX_BITS:
-            raise ConstexprError(f"the constant {a} {'<<' if op is ast.LShift else '**'} {b} has more than {MAX_BITS} bits", "use a smaller exponent")
+        if (op is ast.LShift and b > MAX_BITS) or (op is ast.Pow and b > 0 and a.bit_length() * b > MAX_BITS):
+            raise ConstexprError(
+                f"the constant {a} {'<<' if op is ast.LShift else '**'} {b} has more than {MAX_BITS} bits", "use a smaller exponent"
+            )
     elif op is ast.Mult and (isinstance(a, (str, tuple)) or isinstance(b, (str, tuple))):
         raise ConstexprError(f"{describe(a)} * {describe(b)}: only numbers are multiplied", "write the elements out")
     return evaluate(BINARY[op][1], a, b)
@@ -122,9 +127,10 @@ _DTYPE_METHODS: dict[str, Callable[[Any], Any]] = {
     "is_ptr": lambda d: isinstance(d, Pointer),
     "is_fp8": lambda d: False,
     "is_block": lambda d: False,
-    **{f"is_{short}": (lambda d, name=name: isinstance(d, DType) and d.name == name) for short, name in (
-        ("fp16", "float16"), ("bf16", "bfloat16"), ("fp32", "float32"), ("fp64", "float64"), ("int8", "int8"), ("int16", "int16"),
-        ("int32", "int32"), ("int64", "int64"), ("uint8", "uint8"), ("uint16", "uint16"), ("uint32", "uint32"), ("uint64", "uint64"))},
+}  # fmt: skip
+_DTYPE_METHODS |= {
+    "is_" + d.name.replace("bfloat", "bf").replace("float", "fp"): lambda x, d=d: x is d  # type: ignore[misc]
+    for d in dtypes.ALL if not d.is_bool
 }  # fmt: skip
 _DTYPE_ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
     "element_ty": lambda d: d.elem if isinstance(d, Pointer) else d,

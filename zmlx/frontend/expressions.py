@@ -9,16 +9,21 @@ from enum import Enum
 from typing import Any
 
 from zmlx.errors import (
-    CompilationError, DtypeError, IndexingError, NotCallableError, UnknownAttributeError, UnsupportedSyntaxError,
-)  # fmt: skip
+    CompilationError,
+    DtypeError,
+    IndexingError,
+    NotCallableError,
+    UnknownAttributeError,
+    UnsupportedSyntaxError,
+)
 from zmlx.frontend import constexpr
-from zmlx.frontend.constexpr import NUMBERS, Method, describe, is_constant
+from zmlx.frontend.constexpr import NUMBERS, describe, is_constant
 from zmlx.frontend.frame import Frame
 from zmlx.frontend.scope import module_attribute, suggest
 from zmlx.frontend.syntax import describe_syntax
 from zmlx.intrinsics.builtin import METHODS
 from zmlx.ir.core import Value
-from zmlx.language import ATTRIBUTES
+from zmlx.language import ATTRIBUTES, remedy_for
 from zmlx.ops import shape as shape_ops
 from zmlx.ops.device import DeviceFunction
 
@@ -52,8 +57,7 @@ class Expressions(Frame):
         return node.value
 
     def name(self, node: ast.Name) -> Any:
-        self.mark(node)
-        return self.lookup(node.id)
+        return self.lookup(node)
 
     def tuple_(self, node: ast.Tuple | ast.List) -> Any:
         return tuple([x for element in node.elts for x in self.spread(element)])
@@ -75,7 +79,8 @@ class Expressions(Frame):
             elif isinstance(part, ast.FormattedValue):
                 value = self.expr(part.value)
                 value = value if is_constant(value) else describe(value)
-                value = {ord("s"): str, ord("r"): repr, ord("a"): ascii}.get(part.conversion, lambda x: x)(value)
+                if part.conversion != -1:
+                    value = _CONVERSIONS[chr(part.conversion)](value)
                 spec = self.joined(part.format_spec) if isinstance(part.format_spec, ast.JoinedStr) else ""
                 parts.append(constexpr.evaluate(format, value, spec) if spec else str(value))
         return "".join(parts)
@@ -162,7 +167,9 @@ class Expressions(Frame):
             return (a is b or _same_singleton(a, b)) == (kind is ast.Is)
         if kind in (ast.In, ast.NotIn):
             if not is_constant(a) or not is_constant(b):
-                raise UnsupportedSyntaxError("`in` looks constants up in constants", "compare run-time values one by one: (x == a) | (x == b)")
+                raise UnsupportedSyntaxError(
+                    "`in` looks constants up in constants", "compare run-time values one by one: (x == a) | (x == b)"
+                )
             return constexpr.evaluate(lambda: (a in b) == (kind is ast.In))
         name, fn = constexpr.COMPARE[kind]
         if isinstance(a, Value) or isinstance(b, Value):
@@ -186,9 +193,7 @@ class Expressions(Frame):
             if attr in ATTRIBUTES:
                 self.mark(node)
                 return constexpr.plain(ATTRIBUTES[attr](self.b, base))
-            raise UnknownAttributeError(
-                f"a tensor ({base.type}) has no attribute `{attr}`", suggest(attr, [*METHODS, *ATTRIBUTES], "x.") or "use a tl function"
-            )
+            raise UnknownAttributeError(f"a tensor ({base.type}) has no attribute `{attr}`", remedy_for(attr, of_tensor=True))
         if isinstance(base, (types.ModuleType, types.SimpleNamespace)):
             return module_attribute(base, ast.unparse(node.value), attr, called)
         if isinstance(base, type) and issubclass(base, Enum):
@@ -209,7 +214,9 @@ class Expressions(Frame):
             raise NotCallableError(f"a kernel cannot launch a kernel ({value.name}[…])", f"call it as a function: {value.name}(…)")
         key = self._slice(node.slice) if isinstance(node.slice, ast.Slice) else self.expr(node.slice)
         if isinstance(key, Value):
-            raise IndexingError(f"the index of a tuple must be known at compile time, got a run-time {key.type}", "use tl.static_range for the index")
+            raise IndexingError(
+                f"the index of a tuple must be known at compile time, got a run-time {key.type}", "use tl.static_range for the index"
+            )
         if type(value) is tuple:
             if isinstance(key, int) and not -len(value) <= key < len(value):
                 raise IndexingError(f"index {key} is out of range for a tuple of {len(value)}", f"use {-len(value)} … {len(value) - 1}")
@@ -217,7 +224,9 @@ class Expressions(Frame):
                 return value[key]
         elif isinstance(value, str) and isinstance(key, (int, slice)):
             return constexpr.evaluate(lambda: value[key])
-        raise IndexingError(f"{describe(value)} cannot be subscripted with {describe(key)}", "subscript tuples with integers, tiles with `:` and None")
+        raise IndexingError(
+            f"{describe(value)} cannot be subscripted with {describe(key)}", "subscript tuples with integers, tiles with `:` and None"
+        )
 
     def _slice(self, node: ast.Slice) -> slice:
         parts = [None if p is None else self.expr(p) for p in (node.lower, node.upper, node.step)]
@@ -233,7 +242,9 @@ class Expressions(Frame):
         for part in parts:
             if isinstance(part, ast.Slice):
                 if part.lower is not None or part.upper is not None or part.step is not None:
-                    raise IndexingError("a tile cannot be sliced", "load the part you need with its own offsets, or mask it", self.loc(part))
+                    raise IndexingError(
+                        "a tile cannot be sliced", "load the part you need with its own offsets, or mask it", self.loc(part)
+                    )
                 keys.append(":")
                 continue
             key = self.expr(part)
@@ -265,6 +276,7 @@ def _same_singleton(a: Any, b: Any) -> bool:
     return not isinstance(a, Value) and not isinstance(b, Value) and constexpr.same_constant(a, b)
 
 
+_CONVERSIONS: dict[str, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
 _VISIT: dict[type, Callable[[Any, Any], Any]] = {
     ast.Constant: Expressions.constant, ast.Name: Expressions.name, ast.Tuple: Expressions.tuple_, ast.List: Expressions.tuple_,
     ast.JoinedStr: Expressions.joined, ast.BinOp: Expressions.binary, ast.UnaryOp: Expressions.unary, ast.BoolOp: Expressions.logical,

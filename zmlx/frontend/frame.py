@@ -115,23 +115,23 @@ class Frame:
                 leaf.name = f"{name}_{i}" if type(value) is tuple else name
         self.names.set(name, value, node)
 
-    def lookup(self, name: str, called: bool = False) -> Any:
+    def lookup(self, node: ast.Name, called: bool = False) -> Any:
         """What a name means here; raises the error that tells why it means nothing."""
+        name = node.id
         value = self.names.values.get(name, MISSING)
         if value is not MISSING:
             return value
         if name in self.names.missing:
             raise self.names.missing[name]()
         if name in self.source.locals:
-            raise self._unassigned(name)
+            raise self._unassigned(name, node)
         return self.source.scope.read(name, called, self.names.values)
 
-    def _unassigned(self, name: str) -> CompilationError:
+    def _unassigned(self, name: str, use: ast.Name) -> CompilationError:
         node = first_assignment(self.source.tree.body, name)
-        here = self.b.loc.line if self.b.loc is not None else 0
-        if node is not None and node.lineno + self.source.offset < here:
+        if node is not None and node.lineno < use.lineno:
             return UndefinedNameError(
-                f"`{name}` has no value here: {self.line(node)}, which assigns it, was not compiled (its condition is false for these constants)",
+                f"`{name}` has no value here: {self.line(node)} assigns it, under a condition that does not hold for these constants",
                 f"assign `{name}` before the condition too",
             )
         near = suggest(name, [n for n in self.names.values if n != name])

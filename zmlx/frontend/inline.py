@@ -22,7 +22,7 @@ def inline(caller: Calls, function: DeviceFunction, args: list[Any], kwargs: dic
     """The result of calling a device function: values, constants, or tuples of both."""
     source = source_of(function)
     spelling = f"{source.name}{source.signature}"
-    caller.misspelt(source.name, source.signature, spelling, kwargs, node)
+    caller.misspelt(source.name, source.signature, lambda: spelling, kwargs, node)
     try:
         bound = source.signature.bind(*args, **kwargs)
     except TypeError as e:

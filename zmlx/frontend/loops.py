@@ -11,8 +11,15 @@ from typing import Any
 
 from zmlx import dtypes as dt
 from zmlx.errors import (
-    CallError, CarriedTypeError, CompilationError, ConstexprError, ControlFlowError, DtypeError, UndefinedNameError, UnsupportedSyntaxError,
-)  # fmt: skip
+    CallError,
+    CarriedTypeError,
+    CompilationError,
+    ConstexprError,
+    ControlFlowError,
+    DtypeError,
+    UndefinedNameError,
+    UnsupportedSyntaxError,
+)
 from zmlx.frontend.constexpr import NUMBERS, describe, leaves, plain, same_constant
 from zmlx.frontend.frame import MISSING, Frame, Names, relabel
 from zmlx.intrinsics import markers
@@ -48,7 +55,9 @@ class Loops(Frame):
 
     def for_(self, node: ast.For) -> None:
         if node.orelse:
-            raise UnsupportedSyntaxError("`else` after a loop is not supported", "write its statements after the loop", self.loc(node.orelse[0]))
+            raise UnsupportedSyntaxError(
+                "`else` after a loop is not supported", "write its statements after the loop", self.loc(node.orelse[0])
+            )
         kind, items = self._iterable(node.iter)
         if kind == "each":
             self._unrolled(node, items)
@@ -85,7 +94,9 @@ class Loops(Frame):
         indices = builtins.range(lo, hi, step)
         if len(indices) > MAX_UNROLL:
             raise ConstexprError(
-                f"tl.static_range would unroll {len(indices)} iterations; the most is {MAX_UNROLL}", "use range(...), which loops at run time", self.loc(node)
+                f"tl.static_range would unroll {len(indices)} iterations; the most is {MAX_UNROLL}",
+                "use range(...), which loops at run time",
+                self.loc(node),
             )
         return "each", tuple(indices)
 
@@ -100,7 +111,9 @@ class Loops(Frame):
         for position, arg in zip(RANGE_POSITIONS[: 3 if python or callee is markers.static_range else 5], node.args, strict=False):
             values[position] = (self.expr(arg), arg)
         if len(node.args) > len(values):
-            raise CallError(f"{name} takes at most {len(values)} positional arguments, got {len(node.args)}", f"its signature is {signature}")
+            raise CallError(
+                f"{name} takes at most {len(values)} positional arguments, got {len(node.args)}", f"its signature is {signature}"
+            )
         options: dict[str, Any] = {}
         for keyword in node.keywords:
             key = keyword.arg or "**"
@@ -110,7 +123,9 @@ class Loops(Frame):
         for key in RANGE_OPTIONS & values.keys():
             option = values.pop(key)
             if isinstance(option[0], Value):
-                raise ConstexprError(f"{key} must be known at compile time", "pass a Python integer or a tl.constexpr parameter", self.loc(option[1]))
+                raise ConstexprError(
+                    f"{key} must be known at compile time", "pass a Python integer or a tl.constexpr parameter", self.loc(option[1])
+                )
             options[key] = option[0]
         if "arg1" not in values:
             raise CallError(f"{name} takes at least one argument", f"its signature is {signature}")
@@ -163,7 +178,9 @@ class Loops(Frame):
 
     def while_(self, node: ast.While) -> None:
         if node.orelse:
-            raise UnsupportedSyntaxError("`else` after a loop is not supported", "write its statements after the loop", self.loc(node.orelse[0]))
+            raise UnsupportedSyntaxError(
+                "`else` after a loop is not supported", "write its statements after the loop", self.loc(node.orelse[0])
+            )
         carried = self._carry(node, node.body)
         types = [v.type for v in carried.inits()]
         head, block = Block(types), Block(types)
@@ -203,7 +220,9 @@ class Loops(Frame):
             if isinstance(value, Value):
                 if value.shape or value.type.is_pointer or not value.type.dtype.is_int:  # type: ignore[union-attr]
                     raise DtypeError(
-                        f"a bound of a range must be an integer scalar, got {value.type}", "cast or reduce it to one integer: n.to(tl.int32)", self.loc(arg)
+                        f"a bound of a range must be an integer scalar, got {value.type}",
+                        "cast or reduce it to one integer: n.to(tl.int32)",
+                        self.loc(arg),
                     )
                 dtype = promote(dtype, value.type.dtype)  # type: ignore[union-attr]
             else:
@@ -268,7 +287,9 @@ class Loops(Frame):
                 used = {v for block in blocks for op in block.walk() for v in op.operands}
             start = skip + len(nexts)
             stop = start + len(_values(tree))
-            why = end.missing.get(name) if value is MISSING else partial(self._changed, node, carried, name, tree, value, end.nodes.get(name))
+            why = (
+                end.missing.get(name) if value is MISSING else partial(self._changed, node, carried, name, tree, value, end.nodes.get(name))
+            )
             if why is None or not _values(tree) or any(a in used for block in blocks for a in block.args[start:stop]):
                 raise why() if why is not None else self._changed(node, carried, name, tree, None, None)
             for block in blocks:
@@ -356,5 +377,7 @@ def _equal_constants(a: Any, b: Any) -> bool:
 def _integer(value: Any, frame: Frame, node: ast.expr) -> int:
     value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConstexprError(f"a bound of a range must be an integer, got {describe(value)}", "use `//` to divide integers", frame.loc(node))
+        raise ConstexprError(
+            f"a bound of a range must be an integer, got {describe(value)}", "use `//` to divide integers", frame.loc(node)
+        )
     return value

@@ -13,13 +13,13 @@ import types
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-
+from zmlx import language
 from zmlx.dtypes import DType
 from zmlx.errors import CompilationError, GlobalNameError, UndefinedNameError, UnknownAttributeError
 from zmlx.frontend.constexpr import PYTHON_BUILTINS, plain
-from zmlx.ir.types import Pointer
 from zmlx.intrinsics.builtin import Builtin
 from zmlx.intrinsics.markers import constexpr
+from zmlx.ir.types import Pointer
 from zmlx.ops.device import DeviceFunction
 
 NUMBER_MODULES = frozenset({"math", "numpy"})  # their numbers are constants of nature
@@ -94,7 +94,9 @@ def _refused(name: str, value: Any) -> CompilationError:
             f"make it a constant, {short} = tl.constexpr({_brief(value)}), or pass it as an argument",
         )
     if callable(value):
-        return GlobalNameError(f"`{name}` is a Python {_kind(value)}, which means nothing in a kernel", "use tl functions or @zmlx.jit functions")
+        return GlobalNameError(
+            f"`{name}` is a Python {_kind(value)}, which means nothing in a kernel", "use tl functions or @zmlx.jit functions"
+        )
     return GlobalNameError(f"`{name}` is a Python object ({type(value).__name__}) from outside the kernel", "pass it as an argument")
 
 
@@ -112,9 +114,9 @@ def module_attribute(module: Any, path: str, attr: str, called: bool = False) ->
     value = getattr(module, attr, _MISSING)
     name = getattr(module, "__name__", path)
     if value is _MISSING or (attr.startswith("_") and name.startswith("zmlx")):
-        raise UnknownAttributeError(
-            f"`{path}` has no `{attr}`", suggest(attr, public_names(module), f"{path}.") or f"see what `{path}` offers in the docs"
-        )
+        if name in ("zmlx.language", "zmlx.intrinsics"):
+            raise UnknownAttributeError(f"`{path}` has no `{attr}`", language.remedy_for(attr))
+        raise UnknownAttributeError(f"`{path}` has no `{attr}`", suggest(attr, public_names(module), f"{path}.") or "check the name")
     if name.partition(".")[0] in NUMBER_MODULES and isinstance(value, (int, float)):
         return plain(value)
     note = getattr(module, "__dict__", {}).get("__annotations__", {}).get(attr)

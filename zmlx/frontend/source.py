@@ -157,7 +157,7 @@ def source_of(device_function: DeviceFunction) -> Source:
     fn = device_function.fn
     found = _SOURCES.get(fn)
     if found is None:
-        found = _SOURCES[fn] = Source(fn)
+        found = _SOURCES[fn] = Source(fn)  # type: ignore[arg-type]
     return found
 
 
@@ -172,7 +172,7 @@ class JitCallable(DeviceFunction):
         super().__init__(_plain_function(fn))
         self.__name__, self.__qualname__, self.__module__ = self.fn.__name__, self.fn.__qualname__, self.fn.__module__
         self.__doc__, self.__wrapped__ = self.fn.__doc__, self.fn
-        names = _code_args(self.fn)
+        names = _code_args(self.fn)  # type: ignore[arg-type]
         held = set()
         for item in do_not_specialize:
             if (item not in names) if isinstance(item, str) else not -len(names) <= item < len(names):
@@ -221,7 +221,9 @@ def _plain_function(fn: Any) -> types.FunctionType:
         raise UnsupportedSyntaxError(f"`{fn.__name__}` takes *args or **kwargs", "name each parameter; several values can be one tuple")
     owner = fn.__qualname__.rpartition(".")[0]
     if owner and not owner.endswith("<locals>") and code.co_varnames[:1] in (("self",), ("cls",)) and code.co_argcount:
-        raise UnsupportedSyntaxError(f"`{fn.__qualname__}` is a method", "write a module-level function and pass what it needs as arguments")
+        raise UnsupportedSyntaxError(
+            f"`{fn.__qualname__}` is a method", "write a module-level function and pass what it needs as arguments"
+        )
     return fn
 
 

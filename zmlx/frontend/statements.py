@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from zmlx import language
 from zmlx.errors import (
-    CompilationError, ConstexprError, ControlFlowError, IndexingError, StaticAssertError, UnsupportedSyntaxError,
-)  # fmt: skip
+    CompilationError,
+    ConstexprError,
+    ControlFlowError,
+    IndexingError,
+    StaticAssertError,
+    UnsupportedSyntaxError,
+)
 from zmlx.frontend.branches import Branches
 from zmlx.frontend.calls import Calls
 from zmlx.frontend.constexpr import describe, is_constant
@@ -45,7 +50,9 @@ class Statements(Calls, Branches, Loops):
 
     def return_(self, node: ast.Return) -> Exit:
         if self.loops:
-            raise UnsupportedSyntaxError("return inside a loop is not supported", "assign the result to a name that has a value before the loop, and return after it")
+            raise UnsupportedSyntaxError(
+                "return inside a loop is not supported", "assign the result to a name that has a value before the loop, and return after it"
+            )
         value = None if node.value is None else self.expr(node.value)
         if self.is_kernel and value is not None:
             assert node.value is not None
@@ -62,10 +69,8 @@ class Statements(Calls, Branches, Loops):
     def aug_assign(self, node: ast.AugAssign) -> None:
         if not isinstance(node.target, ast.Name):
             self._refuse_target(node.target)
-        name = node.target.id  # type: ignore[attr-defined]
         try:
-            self.mark(node.target)
-            before = self.lookup(name)
+            before = self.lookup(node.target)
         except CompilationError as e:
             raise e.at(self.loc(node.target)) from None
         self.bind(node.target, self.operate(type(node.op), before, self.expr(node.value), node), node)
@@ -85,7 +90,7 @@ class Statements(Calls, Branches, Loops):
             )
         if not isinstance(node.target, ast.Name):
             self._refuse_target(node.target)
-        self.assign(node.target.id, value, node)  # type: ignore[attr-defined]
+        self.assign(node.target.id, value, node)
 
     def bind(self, target: ast.expr, value: Any, node: ast.AST, constant: bool = False) -> None:
         """Assigns to a name or to a tuple of targets; numbers become tensors unless `constant`."""
@@ -97,20 +102,28 @@ class Statements(Calls, Branches, Loops):
         elif isinstance(target, (ast.Tuple, ast.List)):
             if type(value) is not tuple:
                 raise ControlFlowError(
-                    f"{len(target.elts)} names on the left, one value ({describe(value)}) on the right", "return or write a tuple of as many values", self.loc(target)
+                    f"{len(target.elts)} names on the left, one value ({describe(value)}) on the right",
+                    "return or write a tuple of as many values",
+                    self.loc(target),
                 )
             if len(value) != len(target.elts):
                 raise ControlFlowError(
-                    f"{len(target.elts)} names on the left, {len(value)} values on the right", "make both sides equally long", self.loc(target)
+                    f"{len(target.elts)} names on the left, {len(value)} values on the right",
+                    "make both sides equally long",
+                    self.loc(target),
                 )
             for element, part in zip(target.elts, value, strict=True):
                 self.bind(element, part, node, constant)
         else:
             self._refuse_target(target)
 
-    def _refuse_target(self, target: ast.expr) -> None:
+    def _refuse_target(self, target: ast.expr) -> NoReturn:
         if isinstance(target, ast.Subscript):
-            raise IndexingError("tiles and tuples cannot be assigned to in place", "make a new value: x = tl.where(offsets == i, value, x)", self.loc(target))
+            raise IndexingError(
+                "tiles and tuples cannot be assigned to in place",
+                "make a new value: x = tl.where(offsets == i, value, x)",
+                self.loc(target),
+            )
         if isinstance(target, ast.Starred):
             raise UnsupportedSyntaxError("a starred target is not supported", "name each element", self.loc(target))
         raise UnsupportedSyntaxError("only names can be assigned to", "assign to a name", self.loc(target))
@@ -125,7 +138,11 @@ class Statements(Calls, Branches, Loops):
         test = self.expr(node.test)
         message = "" if node.msg is None else self.expr(node.msg)
         if not isinstance(message, str):
-            raise ConstexprError(f"the message of an assertion is a string, got {describe(message)}", "write a string or an f-string", self.loc(node.msg or node))
+            raise ConstexprError(
+                f"the message of an assertion is a string, got {describe(message)}",
+                "write a string or an f-string",
+                self.loc(node.msg or node),
+            )
         if isinstance(test, Value):
             self.mark(node)
             language.device_assert.fn(self.b, test, message or f"assert {ast.unparse(node.test)}")
