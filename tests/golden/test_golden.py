@@ -113,7 +113,7 @@ def array(*shape: int, dtype: mx.Dtype = mx.float32) -> zmlx.ArraySpec:
     return zmlx.ArraySpec(shape, dtype)
 
 
-F, I = array(256), array(256, dtype=mx.int32)
+F, INT = array(256), array(256, dtype=mx.int32)
 SQUARE, BF16 = array(32, 32), array(128, dtype=mx.bfloat16)
 FEATURES: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str]] = {
     "elementwise": (elementwise_kernel, (F, F, F, 250), {"BLOCK": 256}, "tile simt metal cuda cpu"),
@@ -123,7 +123,7 @@ FEATURES: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str]] = {
     "while": (while_kernel, (array(1, dtype=mx.int32), array(1, dtype=mx.int32)), {}, "tile cpu"),
     "scan": (scan_kernel, (F, F), {"BLOCK": 256}, "simt cuda"),
     "dot": (dot_kernel, (array(16, 16), array(16, 16), array(16, 16)), {}, "tile metal cpu"),
-    "atomic": (atomic_kernel, (I, array(16, dtype=mx.int32), 250), {"BLOCK": 256}, "tile metal cuda cpu"),
+    "atomic": (atomic_kernel, (INT, array(16, dtype=mx.int32), 250), {"BLOCK": 256}, "tile metal cuda cpu"),
     "transpose": (transpose_kernel, (SQUARE, SQUARE), {}, "simt metal"),
     "inline": (inline_kernel, (array(32), array(32)), {"BLOCK": 32}, "tile"),
     "half": (half_kernel, (BF16, BF16), {"BLOCK": 128}, "tile metal cuda cpu"),
