@@ -170,8 +170,11 @@ class CPrinter:
             handler(op)
         elif op.has("constant"):
             pass
-        elif op.results and (op.has("pure") or op.name.startswith("shuffle")):
+        elif op.results and op.has("pure"):
             self.expression(op)
+        elif op.results:  # a shuffle: every thread must reach it, so it is never written inside another expression
+            self.flush(op)
+            self.declare(op.results[0], self.template(op))
         else:
             self.flush(op)
             text = self.template(op)

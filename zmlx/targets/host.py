@@ -1,0 +1,107 @@
+"""Host C++20: one function that runs a range of programs, each on one thread that owns whole tiles."""
+
+from __future__ import annotations
+
+import json
+
+from zmlx.ir.core import Op, Value
+from zmlx.ir.types import ArrayType, Pointer, Type
+from zmlx.targets.c_like import CPrinter
+from zmlx.targets.compiled import ParamInfo
+
+STACK_ARRAY = 8 * 1024  # bytes above which an array lives in the thread's scratch memory
+ALIGN = 64
+SLOT = {"int1": "bool", "int32": "int32_t", "int64": "int64_t", "uint32": "uint32_t", "uint64": "uint64_t", "float32": "float", "float64": "double"}
+
+
+class HostPrinter(CPrinter):
+    """`debug` says whether the kernel prints or asserts, and so needs the heavier prelude."""
+
+    unroll = ""
+    simd = "#pragma omp simd"
+    debug = False
+
+    def text(self, params: list[ParamInfo], prelude: str, debug_prelude: str, entry: str) -> str:
+        by_name = {p.name: p.value for p in self.fn.params}
+        signature, call, unpack = [], [], []
+        arrays = scalars = 0
+        for info in params:
+            v = by_name[info.name]
+            assert isinstance(v.type, Type)
+            name = self.name(v)
+            if isinstance(v.type.elem, Pointer):
+                kind = self.ctype(v.type.elem.elem)
+                signature.append(f"{kind}* __restrict__ {name}")
+                call.append(f"({kind}*)arrays[{arrays}]")
+                arrays += 1
+            else:
+                kind = SLOT[v.type.elem.name]
+                signature.append(f"const {kind} {name}")
+                unpack.append(f"    {kind} {name};\n    memcpy(&{name}, scalars + {scalars}, sizeof {name});")
+                call.append(name)
+                scalars += 1
+        self.depth = 0
+        self.block(self.fn.body)
+        axes = "xyz"
+        signature += [f"const int zm_program_{a}" for a in axes] + [f"const int zm_programs_{a}" for a in axes]
+        signature += ["char* __restrict__ scratch", "void (*report)(int, const char*)"]
+        head = [prelude, debug_prelude if self.debug else "", f"static inline void {entry}_program(", "    " + ", ".join(signature) + ") {"]
+        programs = "(int)(i % gx), (int)(i / gx % gy), (int)(i / (gx * gy)), (int)gx, (int)gy, (int)grid[2]"
+        tail = [
+            "}",
+            "",
+            f'extern "C" __attribute__((visibility("default"))) void {entry}(',
+            "    void* const* arrays, const uint64_t* scalars, const int32_t* grid, int64_t begin, int64_t end, char* scratch,",
+            "    void (*report)(int, const char*)) {",
+            *unpack,
+            "    const int64_t gx = grid[0], gy = grid[1];",
+            "    for (int64_t i = begin; i < end; ++i)",
+            f"        {entry}_program({', '.join([*call, programs, 'scratch', 'report'])});",
+            "}",
+            "",
+        ]
+        return "\n".join([*head, *self.lines, *tail])
+
+    def axis_suffix(self, axis: int) -> str:
+        return "_" + "xyz"[axis]
+
+    def register_array(self, v: Value, t: ArrayType, kind: str) -> None:
+        size = t.size * max(1, t.elem.bits // 8)
+        if size <= STACK_ARRAY:
+            self.line(f"alignas({ALIGN}) {kind} {self.name(v)}[{t.size}];")
+            return
+        self.line(f"{kind}* __restrict__ const {self.name(v)} = ({kind}*)(scratch + {self.scratch_bytes});")
+        self.scratch_bytes += -(-size // ALIGN) * ALIGN
+
+    def op_barrier(self, op: Op) -> None:
+        """One thread needs none."""
+
+    def _where(self, op: Op, rank: int) -> tuple[str, list[Value]]:
+        values = op.operands[: len(op.operands) - rank]
+        index = ", ".join(self.use(v) for v in op.operands[len(op.operands) - rank :]) or "0"
+        return f"zm_program_x, zm_program_y, zm_program_z, (const int32_t[]){{{index}}}, {rank}", values
+
+    def op_device_print(self, op: Op) -> None:
+        self.debug = True
+        self.flush()
+        prefix = json.dumps(op.attrs["prefix"], ensure_ascii=False)
+        where, values = self._where(op, op.attrs["rank"])
+        hexadecimal = "true" if op.attrs.get("hex") else "false"
+        head, _, index = where.partition(", (const")
+        for v in values:
+            kind = v.type.elem  # type: ignore[union-attr]
+            value = self.use(v) if not isinstance(kind, Pointer) else f"(uint64_t){self.use(v)}"
+            self.line(f"zm_print(report, {prefix}, {hexadecimal}, {head}, (const{index}, {value});")
+        if not values:
+            self.line(f"zm_print(report, {prefix}, {head});")
+
+    def op_device_assert(self, op: Op) -> None:
+        self.debug = True
+        self.flush()
+        where, values = self._where(op, op.attrs["rank"])
+        conditions = [self.use(v) for v in values]
+        failed = f"!({conditions[0]})" + (f" && ({conditions[1]})" if len(conditions) == 2 else "")
+        message = str(op.attrs.get("message") or "")
+        if op.loc is not None:
+            message += f" [{op.loc}]"
+        self.line(f"if ({failed}) zm_assert_failed(report, {json.dumps(message, ensure_ascii=False)}, {where});")
