@@ -6,7 +6,6 @@ import argparse
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the report; 0 when the default target can run."""
     problems: list[str] = []
-    sections = {"versions": versions, "targets": targets, "C++ compilers": compilers, "cache": cache, "knobs": listing}
+    sections = {"versions": versions, "targets": targets, "compilers": compilers, "cache": cache, "knobs": listing}
     for title, section in sections.items():
         print(title)
         for name, text in section(problems):
@@ -58,44 +57,38 @@ def versions(problems: list[str]) -> Iterator[tuple[str, str]]:
 
 def targets(problems: list[str]) -> Iterator[tuple[str, str]]:
     try:
-        import mlx.core as mx
-
-        import zmlx
         from zmlx.errors import ZmlxError
+        from zmlx.runtime import device
     except ImportError:
         yield "none", "MLX cannot be imported"
         problems.append("nothing to run on: install MLX first")
         return
-    available = set(zmlx.targets())
     try:
-        default = zmlx.default_target()
+        default = device.default_target()
     except ZmlxError as error:
         default = ""
         problems.append(f"nothing to run on: {error}")
-    why = {
-        "metal": "needs a Mac with Apple silicon" if platform.system() != "Darwin" else "MLX found no Metal device",
-        "cuda": "MLX is built without CUDA: pip install 'zmlx[cuda]' (needs an NVIDIA driver)",
-        "cpu": "no C++ compiler: " + compiler_hint(),
-        "interpret": "",
-    }
-    for name in ("metal", "cuda", "cpu", "interpret"):
-        if name in available:
-            yield name, "runs here" + (" (default)" if name == default else "")
-        else:
-            yield name, f"compiles here, cannot run: {why[name]}"
-    if "cpu" not in available:
-        problems.append(f"the cpu target: {why['cpu']}")
-    if not mx.metal.is_available() and "cuda" not in available and shutil.which("nvidia-smi"):
-        problems.append("an NVIDIA driver is here, but MLX has no CUDA: pip install 'zmlx[cuda]'")
+    for name in device.NAMES:
+        lack = device.missing(name)
+        yield name, f"compiles here, cannot run: {lack}" if lack else "runs here" + (" (default)" if name == default else "")
+    if lack := device.missing("cpu"):
+        problems.append(f"the cpu target: {lack}")
+    if shutil.which("nvidia-smi") and (lack := device.missing("cuda")):
+        problems.append(f"the cuda target, though an NVIDIA driver is here: {lack}")
 
 
 def compilers(problems: list[str]) -> Iterator[tuple[str, str]]:
-    named = knobs.CXX.get()
-    for name in dict.fromkeys(filter(None, (named, "clang++", "g++"))):
-        path = shutil.which(name)
-        yield name, f"{first_line(path, '--version')} ({path})" if path else "not found"
-        if not path and name == named:
-            problems.append(f"ZMLX_CXX={named} is no command: unset it, or name a compiler that exists")
+    try:
+        from zmlx.errors import ToolchainError
+        from zmlx.runtime import toolchain
+    except ImportError:
+        return
+    try:
+        chosen = toolchain.find_cxx()
+        yield "C++", f"{chosen.kind} {chosen.version} ({chosen.path})" + (", named by ZMLX_CXX" if knobs.CXX.get() else "")
+    except ToolchainError as error:
+        yield "C++", f"none: {error}"
+    yield "NVRTC", str(toolchain.nvrtc_path() or "none (only the cuda target needs it)")
 
 
 def cache(problems: list[str]) -> Iterator[tuple[str, str]]:
@@ -122,20 +115,6 @@ def writable(folder: Path) -> bool:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK)
-
-
-def first_line(*command: str) -> str:
-    """The first line that a command prints, or why it prints none."""
-    try:
-        out = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"does not run: {error}"
-    return next(iter((out.stdout or out.stderr).splitlines()), "prints nothing")
-
-
-def compiler_hint() -> str:
-    """How to get a C++ compiler here."""
-    return "xcode-select --install" if platform.system() == "Darwin" else "install g++ (12 or newer) or clang++, e.g. apt-get install g++"
 
 
 def backend_hint() -> str:
