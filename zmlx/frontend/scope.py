@@ -18,7 +18,7 @@ from zmlx.dtypes import DType
 from zmlx.errors import CompilationError, GlobalNameError, UndefinedNameError, UnknownAttributeError
 from zmlx.frontend.constexpr import PYTHON_BUILTINS, plain
 from zmlx.intrinsics.builtin import Builtin
-from zmlx.intrinsics.markers import constexpr
+from zmlx.intrinsics.markers import PropagateNan, constexpr
 from zmlx.ir.types import Pointer
 from zmlx.ops.device import DeviceFunction
 
@@ -75,7 +75,7 @@ def admit(name: str, value: Any, called: bool = False) -> Any:
         return plain(value.value)
     if value is None and "." in name:
         return value
-    if isinstance(value, (types.ModuleType, types.SimpleNamespace, DeviceFunction, Builtin, DType, Pointer)):
+    if isinstance(value, (types.ModuleType, types.SimpleNamespace, DeviceFunction, Builtin, DType, Pointer, PropagateNan)):
         return value
     if isinstance(value, type) and (value.__module__ or "").startswith("zmlx."):
         return value
