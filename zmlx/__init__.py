@@ -1,0 +1,49 @@
+"""GPU kernels for MLX, written in Python with Triton's semantics.
+
+    import mlx.core as mx, zmlx, zmlx.language as tl
+
+    @zmlx.jit
+    def add_kernel(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
+        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n) + tl.load(y_ptr + at, mask=at < n), mask=at < n)
+
+    out = add_kernel[(zmlx.cdiv(n, 1024),)](x, y, zmlx.empty_like(x), n, BLOCK=1024)
+"""
+
+from zmlx import errors, language
+from zmlx.runtime.device import default_target, targets, use_target
+from zmlx.runtime.fresh import empty, empty_like, full, strides, zeros
+from zmlx.runtime.jit import JitFunction, jit
+from zmlx.runtime.signature import ArraySpec
+
+__version__ = "0.11.0"
+
+
+def cdiv(a: int, b: int) -> int:
+    """a / b rounded up, for positive ints: how many blocks of b cover a."""
+    return -(-a // b)
+
+
+def next_power_of_2(n: int) -> int:
+    """The smallest power of two that is not below n; 1 for n < 1."""
+    return 1 << (n - 1).bit_length() if n > 1 else 1
+
+
+__all__ = [
+    "ArraySpec",
+    "JitFunction",
+    "__version__",
+    "cdiv",
+    "default_target",
+    "empty",
+    "empty_like",
+    "errors",
+    "full",
+    "jit",
+    "language",
+    "next_power_of_2",
+    "strides",
+    "targets",
+    "use_target",
+    "zeros",
+]

@@ -22,7 +22,7 @@ from zmlx import knobs
 from zmlx.errors import CacheWarning
 
 _STALE_SECONDS = 24 * 3600
-_state = {"warned": False, "scratch": ""}
+_warned = False
 
 
 def digest(*parts: str | bytes) -> str:
@@ -35,10 +35,11 @@ def digest(*parts: str | bytes) -> str:
     return h.hexdigest()
 
 
-@lru_cache(maxsize=1)
-def fingerprint() -> str:
-    """Identifies this build of zmlx: names, sizes and times of its files, so that a change of the compiler is seen."""
-    root = Path(__file__).resolve().parent.parent
+@lru_cache(maxsize=4)
+def fingerprint(folder: str = "") -> str:
+    """Identifies this build of zmlx (or of one folder of it): names, sizes and times of its files, so that a change of
+    the compiler is seen."""
+    root = Path(__file__).resolve().parent.parent / folder
     rows = []
     stack = [str(root)]
     while stack:
@@ -54,8 +55,9 @@ def fingerprint() -> str:
 
 
 def _warn(folder: Path, error: OSError) -> None:
-    if not _state["warned"]:
-        _state["warned"] = True
+    global _warned
+    if not _warned:
+        _warned = True
         reason = error.strerror or str(error)
         warnings.warn(
             f"the cache folder {folder} cannot be used ({reason}); kernels are compiled again in every process. "
@@ -151,16 +153,14 @@ def put_library(kind: str, key: str, suffix: str, content: bytes) -> Path:
     return path
 
 
+@lru_cache(maxsize=1)
 def scratch_folder() -> Path:
     """A folder of this process, removed when it ends: where the compiler works."""
-    if not _state["scratch"] or not os.path.isdir(str(_state["scratch"])):
-        folder = tempfile.mkdtemp(prefix="zmlx-")
-        owner = os.getpid()
+    folder, owner = tempfile.mkdtemp(prefix="zmlx-"), os.getpid()
 
-        def remove() -> None:
-            if os.getpid() == owner:  # not in a forked child, which shares the folder
-                shutil.rmtree(folder, ignore_errors=True)
+    def remove() -> None:
+        if os.getpid() == owner:  # not in a forked child, which shares the folder
+            shutil.rmtree(folder, ignore_errors=True)
 
-        atexit.register(remove)
-        _state["scratch"] = folder
-    return Path(str(_state["scratch"]))
+    atexit.register(remove)
+    return Path(folder)

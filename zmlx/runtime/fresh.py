@@ -1,4 +1,4 @@
-"""Outputs that are known to be fresh: `zmlx.empty`, `empty_like`, `zeros`, `full`.
+"""Outputs that are known to be fresh: `zmlx.empty`, `empty_like`, `zeros`.
 
 A launch that writes an array must carry its old content over, unless it is known that there is none worth carrying.
 MLX's arrays are immutable values inside, but their Python objects are rebound in place by `a += 1`, `a[i] = x` and by
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import mlx.core as mx
@@ -27,10 +26,10 @@ _INPLACE = ("iadd", "isub", "imul", "idiv", "itruediv", "ifloordiv", "imod", "ip
 
 
 class FreshArray(mx.array):
-    """An array without content worth keeping: its elements are `init`, or unspecified where `init` is None."""
+    """An array without content worth keeping: its elements are zeros if `zeroed`, else unspecified."""
 
     __slots__ = ()
-    init: float | None = None
+    zeroed = False
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return mx.array, (self.__copy__(),)
@@ -59,9 +58,11 @@ class EmptyArray(FreshArray):
     __slots__ = ()
 
 
-@lru_cache(maxsize=64)
-def _filled_class(init: float) -> type[FreshArray]:
-    return type("FilledArray", (FreshArray,), {"__slots__": (), "init": init, "__module__": __name__})
+class ZeroArray(FreshArray):
+    """Elements are zeros."""
+
+    __slots__ = ()
+    zeroed = True
 
 
 def empty(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
@@ -79,22 +80,20 @@ def empty_like(x: mx.array, dtype: mx.Dtype | None = None) -> mx.array:
 
 def zeros(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
     """An output array of zeros: what a kernel does not write stays 0, atomics start from 0."""
-    return _filled_class(0.0)(mx.zeros(shape, dtype))
+    return ZeroArray(mx.zeros(shape, dtype))
 
 
 def full(shape: int | Sequence[int], value: float | int | bool, dtype: mx.Dtype | None = None) -> mx.array:
-    """An output array filled with one number: what a kernel does not write keeps it, atomics start from it.
+    """An array filled with one number: what a kernel does not write keeps it, atomics start from it.
 
-    dtype: by default bool, int32 or float32 after the value's Python type.
+    dtype: by default bool, int32 or float32 after the value's Python type. A value other than 0 is content like any
+    other, which a launch carries over.
     """
     if dtype is None:
         dtype = mx.bool_ if isinstance(value, bool) else mx.int32 if isinstance(value, int) else mx.float32
-    plain = mx.full(shape, value, dtype)
-    # A launch fills through one float32: a value that it cannot hold, or that is no number, is carried as content.
-    exact = math.isinf(value) or value == 0 or (abs(value) <= 1 << 24 and float(value).is_integer())
-    if not exact or (value == 0 and math.copysign(1, value) < 0) or math.isnan(value):
-        return plain
-    return _filled_class(float(value))(plain)
+    if value == 0 and math.copysign(1, value) > 0:
+        return zeros(shape, dtype)
+    return mx.full(shape, value, dtype)
 
 
 def strides(x: mx.array) -> tuple[int, ...]:

@@ -97,11 +97,10 @@ def _probe(path: str) -> Cxx:
         kind, version, *flags = json.loads(known)
         return Cxx(path, kind, version, tuple(flags), key)
     text = _run([path, "-E", "-dM", "-x", "c++", os.devnull])
-    macros = dict(line.split(maxsplit=2)[1:] for line in text.splitlines() if line.count(" ") >= 2)
+    macros = {name: value for _, name, value in (line.split(" ", 2) for line in text.splitlines() if line.count(" ") >= 2)}
     kind = "clang" if "__clang_major__" in macros else "gcc"
-    prefix = "__clang_" if kind == "clang" else "__GNUC_"
-    major = int(macros.get("__clang_major__" if kind == "clang" else "__GNUC__", "0"))
-    minor = macros.get(prefix + ("minor__" if kind == "clang" else "MINOR__"), "0")
+    names = ("__clang_major__", "__clang_minor__") if kind == "clang" else ("__GNUC__", "__GNUC_MINOR__")
+    major, minor = int(macros.get(names[0], "0")), macros.get(names[1], "0")
     if major < _SMALLEST[kind]:
         raise ToolchainError(f"{kind} {major}.{minor} is too old (zmlx needs {kind} {_SMALLEST[kind]})")
     link = ("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ()
@@ -149,7 +148,7 @@ def build_library(source: str, opt: str = "") -> Path:
     opt: an optimisation level in place of -O3. Raises ToolchainError with the compiler's output.
     """
     cxx = find_cxx()
-    key = cache.digest("host-1", cxx.identity, cache.fingerprint(), opt, source)
+    key = cache.digest("host-1", cxx.identity, cache.fingerprint("targets/prelude"), opt, source)
     found = cache.library("host", key, ".so")
     if found is not None:
         return found
@@ -228,7 +227,7 @@ def build_cubin(source: str, arch: str) -> bytes:
 
     arch: "sm_90a" and the like. Raises ToolchainError with NVRTC's log.
     """
-    key = cache.digest("cuda-1", arch, os.path.basename(nvrtc_path() or ""), *NVRTC_FLAGS, cache.fingerprint(), source)
+    key = cache.digest("cuda-1", arch, os.path.basename(nvrtc_path() or ""), *NVRTC_FLAGS, cache.fingerprint("targets/prelude"), source)
     found = cache.get("cuda", key)
     if found is None:
         found = _build_cubin(source, arch)

@@ -1,0 +1,86 @@
+"""Which targets there are, which of them this machine can run, and which one launches go to."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlx.core as mx
+
+from zmlx import knobs
+from zmlx.errors import TargetUnavailableError, ToolchainError
+from zmlx.runtime import toolchain
+
+NAMES = ("metal", "cuda", "cpu", "interpret")
+
+_chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("zmlx_target", default=None)
+
+
+@functools.lru_cache(maxsize=8)
+def _missing(name: str, named_compiler: str) -> str:
+    if name == "metal" and not mx.metal.is_available():
+        return "MLX sees no Metal device (it needs a Mac with Apple silicon)"
+    if name == "cuda":
+        if not mx.cuda.is_available():
+            return "MLX sees no CUDA device (pip install 'mlx[cuda13]', on a machine with an NVIDIA GPU and driver)"
+        if toolchain.nvrtc_path() is None:
+            return "no libnvrtc was found (pip install 'mlx[cuda13]', or set CUDA_HOME)"
+    if name == "cpu":
+        try:
+            toolchain.find_cxx()
+        except ToolchainError as e:
+            return str(e)
+    return ""
+
+
+def missing(name: str) -> str:
+    """What this machine lacks to run a target; "" when it can."""
+    return _missing(known(name), knobs.CXX.get())
+
+
+def known(name: str) -> str:
+    """The name, if there is such a target."""
+    if name not in NAMES:
+        raise TargetUnavailableError(f"there is no target {name!r}; use one of {', '.join(NAMES)}")
+    return name
+
+
+def targets() -> tuple[str, ...]:
+    """The targets that this machine can run, best first."""
+    return tuple(name for name in NAMES if not missing(name))
+
+
+@functools.lru_cache(maxsize=1)
+def _from_environment() -> str:
+    named = knobs.TARGET.get()
+    if named:
+        if named not in NAMES:
+            raise TargetUnavailableError(f"ZMLX_TARGET={named!r} is no target; use one of {', '.join(NAMES)}")
+        return named
+    return "metal" if mx.metal.is_available() else "cuda" if mx.cuda.is_available() else "cpu"
+
+
+def default_target() -> str:
+    """Where launches go outside `use_target`: ZMLX_TARGET if it was set when first asked for, else Metal if MLX has it,
+    else CUDA, else the CPU."""
+    return _from_environment()
+
+
+def current_target() -> str:
+    """Where launches go now."""
+    return _chosen.get() or _from_environment()
+
+
+@contextmanager
+def use_target(name: str) -> Iterator[str]:
+    """Sends launches to a target: `with zmlx.use_target("cpu"): …`. Other threads and tasks are not affected.
+
+    Raises TargetUnavailableError for an unknown name; a launch raises it where this machine cannot run the target.
+    """
+    token = _chosen.set(known(name))
+    try:
+        yield name
+    finally:
+        _chosen.reset(token)

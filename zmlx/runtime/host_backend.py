@@ -1,0 +1,146 @@
+"""Runs kernels on the CPU: built by the C++ compiler, called on the arrays' own memory, over all cores.
+
+Eager: inputs are evaluated and the kernel has run when the launch returns. `HostKernel.execute` is the seam at which a
+native MLX primitive can later make it lazy: everything above sees only (arrays, scalars, grid, stream) -> new arrays.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx import knobs
+from zmlx.errors import DeviceAssertError, LaunchError
+from zmlx.runtime import signature, toolchain
+from zmlx.runtime.roles import Role, Scalar
+from zmlx.targets.compiled import Compiled
+
+_POOL = Path(__file__).with_name("host_pool.cpp")
+_SMALL = 16 * 1024  # bytes up to which copying a template beats evaluating an op
+_PAD = {1: "7x", 4: "4x", 8: ""}
+
+
+class _Kernel(ctypes.Structure):
+    """`Kernel` of host_pool.cpp."""
+
+    _fields_ = (("entry", ctypes.c_void_p), ("scratch_bytes", ctypes.c_int64), ("ns_per_program", ctypes.c_double))
+
+
+@functools.lru_cache(maxsize=1)
+def _launch_function() -> Callable[..., Any]:
+    lib = ctypes.PyDLL(str(toolchain.build_library(_POOL.read_text(), "-O2")))
+    lib.zm_host_launch.restype = ctypes.py_object
+    return lib.zm_host_launch()
+
+
+@functools.lru_cache(maxsize=1)
+def threads() -> int:
+    """Threads of every launch: ZMLX_THREADS as it was when the first kernel was loaded, or this process's cores."""
+    return knobs.threads()
+
+
+class _Mould:
+    """Lets mx.array() copy an array at once, whatever its dtype: 1 µs, where evaluating any op costs 16."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: mx.array) -> None:
+        self.array = array
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self.array.__dlpack__()
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+
+class _Allocator:
+    """Makes evaluated row-contiguous arrays of one dtype whose content does not matter.
+
+    MLX has no uninitialised array. For small ones an old array is copied eagerly; for large ones zeros are evaluated.
+    """
+
+    def __init__(self, dtype: mx.Dtype) -> None:
+        self.dtype = dtype
+        self.moulds: dict[tuple[int, ...], _Mould] = {}
+
+    def __call__(self, shape: tuple[int, ...]) -> mx.array:
+        mould = self.moulds.get(shape)
+        if mould is not None:
+            return mx.array(mould)
+        new = mx.zeros(shape, self.dtype)
+        mx.eval(new)
+        if new.nbytes <= _SMALL and self.dtype != mx.bool_:
+            if len(self.moulds) >= 16:
+                self.moulds.clear()
+            self.moulds[shape] = _Mould(mx.zeros(shape, self.dtype))
+            mx.eval(self.moulds[shape].array)
+        return new
+
+
+class HostKernel:
+    """A kernel loaded for the CPU."""
+
+    def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
+        library = ctypes.CDLL(str(toolchain.build_library(compiled.source)))
+        entry = ctypes.cast(getattr(library, compiled.entry), ctypes.c_void_p)
+        self.kernel = _Kernel(entry.value, compiled.scratch_bytes, 0.0)
+        self.address = ctypes.addressof(self.kernel)
+        self.library = library
+        self.roles = tuple(roles)
+        self.written = tuple((i, r.content, _Allocator(signature.MLX_OF[r.dtype])) for i, r in enumerate(roles) if r.writes)
+        self.no_sources = (None,) * len(roles)
+        self.pack = struct.Struct("<" + "".join(s.code + _PAD[struct.calcsize("<" + s.code)] for s in scalars)).pack
+        self.launch = _launch_function()
+        self.threads = threads()
+
+    def execute(self, arrays: list[mx.array], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+        """Runs the kernel; returns the new values of the written arrays, in parameter order. Nothing passed changes."""
+        new: list[mx.array] = []
+        sources: Any = self.no_sources
+        for i, content, allocate in self.written:
+            old = arrays[i]
+            out = arrays[i] = allocate(old.shape)
+            new.append(out)
+            if content is not None:
+                sources = list(sources)
+                sources[i] = True if content == "zeros" else old
+        try:
+            said = self.launch(self.address, tuple(arrays), tuple(sources), self.pack(*scalars), grid, self.threads)
+            if said is not None:
+                self._settle(said, arrays, sources, scalars, grid)
+        except (RuntimeError, ValueError) as e:
+            if "[eval]" not in str(e):
+                raise
+            raise LaunchError(
+                "on the cpu target a launch runs at once, so it cannot be traced by mx.compile or mx.vmap; call it outside of them, "
+                "or launch on Metal or CUDA, where it is a part of the graph"
+            ) from None
+        return new
+
+    def _settle(self, said: Any, arrays: list[mx.array], sources: Any, scalars: Sequence[Any], grid: tuple[int, int, int]) -> None:
+        """Handles what a launch answers when it is not simply done: arrays to be made contiguous, reports."""
+        n = len(arrays)
+        while isinstance(said, int):
+            if said >= 0:
+                signature.refuse_empty(self.roles[said].name, arrays[said])
+            at, sources = ~said, list(sources)
+            if at < n:
+                arrays[at] = mx.contiguous(arrays[at])
+            else:
+                sources[at - n] = mx.contiguous(sources[at - n])
+            said = self.launch(self.address, tuple(arrays), tuple(sources), self.pack(*scalars), grid, self.threads)
+        failed = None
+        for kind, text in said or ():
+            if kind == 0:
+                print(text)
+            elif failed is None:
+                failed = text
+        if failed is not None:
+            raise DeviceAssertError(failed)

@@ -1,0 +1,273 @@
+"""`zmlx.jit`: a kernel that can be launched on MLX arrays."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, overload
+
+import mlx.core as mx
+
+from zmlx.errors import ArgumentError, InternalCompilerError, TargetUnavailableError, ZmlxError
+from zmlx.frontend.source import NO_DEFAULT, JitCallable, Parameter
+from zmlx.runtime import cache, device, signature
+from zmlx.runtime.launcher import Plan, as_launch_error, check_options
+from zmlx.runtime.roles import Role, Scalar
+from zmlx.runtime.signature import Bound
+from zmlx.targets.compiled import Compiled
+
+if TYPE_CHECKING:
+    from zmlx.ir.core import Function
+
+_OPTIONS = {"num_warps": 4, "num_stages": None, "stream": None}
+_MAX_PLANS = 4096
+
+
+class JitFunction(JitCallable):
+    """A kernel: `kernel[grid](*args, num_warps=4, num_stages=…, stream=…, **constexprs)` launches it.
+
+    grid    programs along up to three axes: an int, a tuple, or a function of a dict of all arguments that returns one.
+    args    MLX arrays (pointers in the kernel), numbers, None, strings, dtypes, jit functions and tuples of constants.
+
+    Arrays that the kernel writes are rebound in place to their new value, and returned: one array, or a tuple in
+    parameter order, or None. On Metal and CUDA nothing is evaluated; on cpu and interpret the kernel has run on return.
+
+    Inputs are read as they were before the launch: an array passed twice, as an input and as an output, is read with its
+    old content only. One passed as two outputs gets two separate new values, and the last parameter's stays.
+
+    Raises a LaunchError before anything reaches a device, or a CompilationError that points at the kernel's line.
+    """
+
+    def __init__(self, fn: Callable[..., Any], *, do_not_specialize: Iterable[str | int] = ()) -> None:
+        super().__init__(fn, do_not_specialize=do_not_specialize)
+        self._plans: dict[Any, Plan] = {}
+        self._compiled: dict[str, tuple[Compiled, Function | None]] = {}
+        self._launch: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ArgumentError(f"{self.__name__} is a kernel: say how many programs to run, {self.__name__}[grid](...)")
+
+    def __getitem__(self, grid: Any) -> Callable[..., Any]:
+        launch = self._launch or self._make_launch()
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return launch(grid, *args, **kwargs)
+            except TypeError:
+                problem = as_launch_error(self.__name__, self.params, args, kwargs)
+                if problem is None:
+                    raise
+                raise problem from None
+
+        return call
+
+    def compile(self, *args: Any, target: str | None = None, num_warps: int = 4, num_stages: int | None = None, **kwargs: Any) -> Compiled:
+        """Compiles for a target without launching; needs no device.
+
+        args    as for a launch; `zmlx.ArraySpec(shape, dtype)` stands for an array.
+        target  "metal", "cuda", "cpu" or "interpret"; by default the one that launches go to now.
+        Returns the Compiled, with .target, .source, .tile_ir and .simt_ir.
+        """
+        problem = as_launch_error(self.__name__, self.params, args, kwargs)
+        if problem is not None:
+            raise problem
+        if "stream" in kwargs and "stream" not in {p.name for p in self.params}:
+            raise ArgumentError("compile() takes no stream")
+        name = device.known(target) if target is not None else device.current_target()
+        values = dict(zip((p.name for p in self.params), args, strict=False)) | kwargs
+        ordered = tuple(values[p.name] if p.name in values else p.default for p in self.params)
+        check_options(self.__name__, num_warps, num_stages)
+        return self._compile(self._bind(ordered, name), name, num_warps)[0]
+
+    # ---- the warm path ----------------------------------------------------------------------------------------------
+
+    def _make_launch(self) -> Callable[..., Any]:
+        """A Python function with the kernel's own signature, so that Python itself binds the arguments.
+
+        It builds the key of the launch and calls the plan found under it. A kernel parameter that has an option's name
+        (num_warps: tl.constexpr) receives the option.
+        """
+        env: dict[str, Any] = {
+            "_plans": self._plans, "_prepare": self._prepare, "_array": mx.array, "_key": signature.key,
+            "_plain": signature.plain_key, "_constant": signature.constant_key, "_target": device.current_target,
+        }  # fmt: skip
+        head, keys, star = [], [], False
+        for p in self.params:
+            default = ""
+            if p.default is not NO_DEFAULT:
+                env[f"_default_{p.name}"] = p.default
+                default = f"=_default_{p.name}"
+            elif p.name in _OPTIONS:
+                env[f"_default_{p.name}"] = _OPTIONS[p.name]
+                default = f"=_default_{p.name}"
+            if p.keyword_only and not star:
+                head.append("*")
+                star = True
+            head.append(p.name + default)
+            keys.append(_key_text(p))
+        own = {p.name for p in self.params}
+        if not star:
+            head.append("*")
+        head += [f"{name}={default!r}" for name, default in _OPTIONS.items() if name not in own]
+        values = "".join(p.name + ", " for p in self.params)
+        text = (
+            f"def launch(_grid, /, {', '.join(head)}):\n"
+            f"    _where = _target()\n"
+            f"    _k = (_where, num_warps, num_stages, {', '.join(keys)})\n"
+            f"    _values = ({values})\n"
+            f"    try:\n"
+            f"        _plan = _plans[_k]\n"
+            f"    except (KeyError, TypeError):\n"
+            f"        _plan = _prepare(_k, _values, _where, num_warps, num_stages)\n"
+            f"    return _plan(_grid, _values, stream)\n"
+        )
+        exec(compile(text, f"<launch of {self.__name__}>", "exec"), env)
+        self._launch = env["launch"]
+        return env["launch"]
+
+    # ---- the cold path ----------------------------------------------------------------------------------------------
+
+    def _prepare(self, key: Any, values: tuple[Any, ...], target: str, num_warps: Any, num_stages: Any) -> Plan:
+        check_options(self.__name__, num_warps, num_stages)
+        lack = device.missing(target)
+        if lack:
+            raise TargetUnavailableError(
+                f"this machine cannot run the {target} target: {lack}. Here it can run {', '.join(device.targets())}; "
+                "kernel.compile(..., target=…) needs no device"
+            )
+        bound = self._bind(values, target)
+        for name, v in zip(bound, values, strict=True):
+            if isinstance(v, signature.ArraySpec):
+                raise ArgumentError(f"{name} is an ArraySpec, which has no data: it is for {self.__name__}.compile(...)")
+            if isinstance(v, mx.array):
+                signature.refuse_empty(name, v)
+        compiled, function = self._compile(bound, target, num_warps)
+        plan = self._plan(compiled, function, bound, target)
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        try:
+            self._plans[key] = plan
+        except TypeError:  # a constant that cannot be hashed
+            pass
+        return plan
+
+    def _bind(self, values: tuple[Any, ...], target: str) -> dict[str, Bound]:
+        from zmlx.targets.target import target as target_of
+
+        guarded = bool(getattr(target_of(target), "guards_alignment", False))
+        return {
+            p.name: signature.bind(
+                p.name, v, is_constexpr=p.is_constexpr, specialize=not p.do_not_specialize, target=target, guarded=guarded
+            )
+            for p, v in zip(self.params, values, strict=True)
+        }
+
+    def _compile(self, bound: Mapping[str, Bound], target: str, num_warps: int) -> tuple[Compiled, Function | None]:
+        """The compiled kernel, from memory, the disk or the compiler; with its Tile IR where it was traced now."""
+        args = {name: b.arg for name, b in bound.items()}
+        arrays = [name for name, b in bound.items() if isinstance(b.arg, signature.ArrayArg)]
+        lazy = target in ("metal", "cuda")
+        # On the host the text is the same, whatever an array held; the launch prepares its content.
+        inout = [name for name in arrays if lazy and not bound[name].fresh]
+        key = "\n".join((signature.describe(args), target, str(num_warps), ",".join(inout)))
+        found = self._compiled.get(key)
+        if found is None:
+            found = self._compiled[key] = self._compile_anew(key, args, target, num_warps, frozenset(inout))
+        return found
+
+    def _compile_anew(self, key: str, args: Mapping[str, Any], target: str, num_warps: int, inout: frozenset[str]) -> tuple[Compiled, Function | None]:
+        stored = cache.digest("kernel-1", cache.fingerprint(), self.__module__, self.__qualname__, self.source_hash, key)
+        if target != "interpret":  # which runs the traced IR, with the user's lines in it
+            text = cache.get("kernels", stored)
+            if text is not None:
+                try:
+                    return Compiled.from_json(text), None
+                except (ValueError, KeyError, TypeError):
+                    pass
+        function = None
+        try:
+            from zmlx.frontend.codegen import trace
+            from zmlx.targets.compile import compile_function
+            from zmlx.targets.target import target as target_of
+
+            function = trace(self, args)
+            compiled = compile_function(function, target_of(target), num_warps, inout)
+        except ZmlxError:
+            raise
+        except Exception as e:
+            raise InternalCompilerError(
+                f"zmlx failed on {self.__name__} for {target} ({type(e).__name__}: {e}). This is a bug of zmlx, not of the kernel: "
+                f"please report it with the kernel{_dump(function)}"
+            ) from e
+        if target != "interpret":
+            cache.put("kernels", stored, compiled.to_json().encode())
+        return compiled, function
+
+    def _plan(self, compiled: Compiled, function: Function | None, bound: Mapping[str, Bound], target: str) -> Plan:
+        places = {name: i for i, name in enumerate(bound)}
+        roles, arrays, kinds, scalars = [], [], [], []
+        for p in compiled.params:
+            dtype = signature.as_dtype(p.dtype_name)
+            if not p.is_array:
+                kinds.append(Scalar(p.name, dtype, p.word))
+                scalars.append(places[p.name])
+                continue
+            writes, b = p.writes or p.atomic, bound[p.name]
+            touched = p.reads or p.atomic
+            content = None if not writes else "old" if not b.fresh else "zeros" if b.zeroed or touched else None
+            roles.append(Role(p.name, p.symbol, dtype, writes, content))
+            arrays.append(places[p.name])
+        written = [places[r.name] for r in roles if r.writes]
+        backend: Any
+        if target == "cpu":
+            from zmlx.runtime.host_backend import HostKernel
+
+            backend = HostKernel(compiled, roles, kinds)
+        elif target == "interpret":
+            from zmlx.runtime.interpret_backend import InterpretedKernel
+
+            assert function is not None
+            backend = InterpretedKernel(function, roles, kinds)
+        else:
+            from zmlx.runtime import mlx_backend
+
+            backend = (mlx_backend.MetalKernel if target == "metal" else mlx_backend.CudaKernel)(compiled, roles, kinds)
+        return Plan(self.__name__, tuple(bound), target, compiled.threads, arrays, written, scalars, kinds, backend.execute)
+
+
+def _key_text(p: Parameter) -> str:
+    n = p.name
+    if p.is_constexpr:
+        return f"{n} if {n}.__class__ is int else _constant({n})"
+    return f"{n}.dtype if {n}.__class__ is _array else {'_plain' if p.do_not_specialize else '_key'}({n})"
+
+
+def _dump(function: Function | None) -> str:
+    """Where the Tile IR was written for a report."""
+    if function is None:
+        return ""
+    try:
+        handle, path = tempfile.mkstemp(prefix="zmlx-bug-", suffix=".ir")
+        with os.fdopen(handle, "w") as f:
+            f.write(str(function))
+    except Exception:
+        return ""
+    return f" and its IR: {path}"
+
+
+@overload
+def jit(fn: Callable[..., Any], /) -> JitFunction: ...
+@overload
+def jit(*, do_not_specialize: Iterable[str | int] = ()) -> Callable[[Callable[..., Any]], JitFunction]: ...
+def jit(fn: Callable[..., Any] | None = None, /, *, do_not_specialize: Iterable[str | int] = ()) -> Any:
+    """Makes a kernel of a Python function: `@zmlx.jit`, or `@zmlx.jit(do_not_specialize=["n"])`.
+
+    do_not_specialize: names or positions of parameters whose value must not become part of the compiled kernel (an int
+    is else specialised on being 1 and on divisibility by 16).
+    """
+    if fn is None:
+        return lambda f: JitFunction(f, do_not_specialize=do_not_specialize)
+    return JitFunction(fn)
+
+

@@ -1,0 +1,150 @@
+"""A plan: everything about a launch that its key decides, so that a warm launch only looks up, packs and calls."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx.errors import ArgumentError, GridError, LaunchError, LaunchOptionError
+from zmlx.frontend.source import NO_DEFAULT
+from zmlx.runtime.roles import Scalar
+
+_setitem = mx.array.__setitem__
+_MAX_GRIDS = 256
+_INT_MAX = (1 << 31) - 1
+Execute = Callable[[list[mx.array], Sequence[Any], tuple[int, int, int], Any], list[mx.array]]
+
+
+class Plan:
+    """A loaded kernel, bound to the places of its arguments.
+
+    names       all parameters of the kernel, in order; a launch passes their values in that order
+    arrays      places of the array arguments; written: places (in the same list) of those the kernel writes
+    scalars     places of the run-time numbers
+    execute     the backend's launch: (arrays, scalars, grid, stream) -> new values of the written arrays
+    """
+
+    __slots__ = ("arrays", "execute", "grids", "kernel", "names", "scalars", "target", "threads", "wide", "written")
+
+    def __init__(self, kernel: str, names: Sequence[str], target: str, threads: int, arrays: Sequence[int], written: Sequence[int],
+                 scalars: Sequence[int], kinds: Sequence[Scalar], execute: Execute) -> None:  # fmt: skip
+        self.kernel, self.names, self.target, self.threads = kernel, tuple(names), target, threads
+        self.arrays, self.written, self.scalars = tuple(arrays), tuple(written), tuple(scalars)
+        self.execute = execute
+        self.grids: dict[Any, tuple[int, int, int]] = {}
+        self.wide = any(k.dtype.is_float for k in kinds)
+
+    def __call__(self, grid: Any, values: tuple[Any, ...], stream: Any) -> Any:
+        """Launches; returns what was written: None, one array, or a tuple in parameter order."""
+        try:
+            dims = self.grids[grid]
+        except (KeyError, TypeError):
+            dims = self.dims(grid, values)
+        if stream is not None and not isinstance(stream, _STREAMS):
+            raise LaunchOptionError(f"stream= takes an MLX stream or device, got {type(stream).__name__}; make one with mx.new_stream(mx.gpu)")
+        passed = [values[i] for i in self.scalars]
+        if self.wide:
+            passed = [_finite32(v) if v.__class__ is float else v for v in passed]
+        new = self.execute([values[i] for i in self.arrays], passed, dims, stream)
+        written = self.written
+        if len(written) == 1:
+            old = values[written[0]]
+            old.__class__ = mx.array
+            _setitem(old, ..., new[0])
+            return old
+        if not written:
+            return None
+        olds = [values[i] for i in written]
+        for old, value in zip(olds, new, strict=True):
+            old.__class__ = mx.array
+            _setitem(old, ..., value)
+        return tuple(olds)
+
+    def dims(self, grid: Any, values: tuple[Any, ...]) -> tuple[int, int, int]:
+        """The grid as three numbers of programs. Raises GridError."""
+        given = grid
+        if callable(grid):
+            grid = grid(dict(zip(self.names, values, strict=True)))
+        dims = check_grid(self.kernel, grid, self.target, self.threads)
+        if not callable(given) and (isinstance(given, int) or all(type(d) is int for d in given)):
+            if len(self.grids) >= _MAX_GRIDS:
+                self.grids.clear()
+            self.grids[tuple(given) if isinstance(given, list) else given] = dims
+        return dims
+
+
+_STREAMS = tuple(t for t in (getattr(mx, n, None) for n in ("Stream", "Device", "DeviceType", "ThreadLocalStream")) if t is not None)
+
+
+def _finite32(v: float) -> float:
+    """A float that struct packs as float32: what is too large becomes infinite, as in C."""
+    return math.copysign(math.inf, v) if abs(v) > 3.4028235677973366e38 else v
+
+
+def check_grid(kernel: str, grid: Any, target: str, threads: int) -> tuple[int, int, int]:
+    """Three numbers of programs from what the user gave. Raises GridError."""
+    example = f"{kernel}[(zmlx.cdiv(n, BLOCK),)](...)"
+    dims = grid if isinstance(grid, (tuple, list)) else (grid,)
+    if not 1 <= len(dims) <= 3:
+        raise GridError(f"the grid of {kernel} has {len(dims)} dimensions; give 1 to 3, e.g. {example}")
+    out = []
+    for axis, d in enumerate(dims):
+        if isinstance(d, bool) or not hasattr(d, "__index__") or isinstance(d, mx.array):
+            hint = "use // or zmlx.cdiv, which give an int" if isinstance(d, float) else f"give integers, e.g. {example}"
+            raise GridError(f"the grid of {kernel} is {grid!r}, where axis {axis} is a {type(d).__name__}; {hint}")
+        out.append(operator.index(d))
+    for axis, n in enumerate(out):
+        if n <= 0:
+            raise GridError(
+                f"the grid of {kernel} is {tuple(out)}, so no program would run (axis {axis}); skip the launch when there is nothing to do"
+            )
+        limit = 65535 if target == "cuda" and axis else _INT_MAX
+        if axis == 0 and target in ("metal", "cuda"):
+            limit //= threads  # MLX counts threads, in an int
+        if n > limit:
+            raise GridError(
+                f"the grid of {kernel} is {tuple(out)}; {target} takes at most {limit} programs along axis {axis}: "
+                "move some to another axis, or let each program do more"
+            )
+    return (*out, 1, 1)[:3]  # type: ignore[return-value]
+
+
+def check_options(kernel: str, num_warps: Any, num_stages: Any) -> None:
+    """Raises LaunchOptionError for options out of range."""
+    if isinstance(num_warps, bool) or not isinstance(num_warps, int) or num_warps not in (1, 2, 4, 8, 16, 32):
+        raise LaunchOptionError(f"num_warps={num_warps!r} for {kernel}; it is one of 1, 2, 4, 8, 16, 32")
+    if num_stages is not None and (isinstance(num_stages, bool) or not isinstance(num_stages, int) or not 1 <= num_stages <= 16):
+        raise LaunchOptionError(f"num_stages={num_stages!r} for {kernel}; it is an integer from 1 to 16")
+
+
+def as_launch_error(kernel: str, params: Sequence[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> LaunchError | None:
+    """Why arguments do not bind to a kernel's parameters; None if they do."""
+    options = {"num_warps", "num_stages", "stream"}
+    names = [p.name for p in params]
+    shown = f"{kernel}({', '.join(names)})"
+    positional = [p for p in params if not p.keyword_only]
+    if len(args) > len(positional):
+        return ArgumentError(f"{shown} takes {len(positional)} arguments by position, got {len(args)}; options such as num_warps= go by name")
+    bound = [p.name for p in positional[: len(args)]]
+    for name in kwargs:
+        if name in bound:
+            return ArgumentError(f"{shown} got {name} twice: by position and by name; pass it once")
+        if name not in names and name not in options:
+            return ArgumentError(f"{shown} has no parameter {name!r}; {_closest(name, [*names, *sorted(options)])}")
+    absent = [p for p in params if p.name not in bound and p.name not in kwargs and p.name not in options and p.default is NO_DEFAULT]
+    if absent:
+        constexprs = [p.name for p in absent if p.is_constexpr]
+        if constexprs:
+            return ArgumentError(f"{shown} needs the constexpr {', '.join(constexprs)}; pass it by name: {constexprs[0]}=…")
+        return ArgumentError(f"{shown} needs {', '.join(p.name for p in absent)} as well ({len(args) + len(kwargs)} arguments were given)")
+    return None
+
+
+def _closest(name: str, names: Sequence[str]) -> str:
+    found = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {found[0]}=?" if found else f"it takes {', '.join(names)}"

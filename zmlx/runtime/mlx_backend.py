@@ -1,0 +1,233 @@
+"""Launches on Metal and CUDA as lazy primitives of MLX's graph. The only file that calls mx.fast.*.
+
+Inputs of MLX's custom kernels are const and outputs are fresh buffers. A kernel K that updates an array, or writes it in
+part, therefore runs on a private copy c: made by a custom copy kernel (a custom primitive, which mx.compile never merges
+with an equal one), passed as an input, and written through. What K declares as an output (a fresh one, or a token) makes
+a second copy kernel R(c, token) come after K, and R's output is the new value. mx.depends would order the graph's nodes,
+but not the buffers inside Metal's and CUDA's own graphs.
+
+mx.fast.precompiled_cuda_kernel takes scalars as bool, int32 and float32: 64-bit ones travel as two words, low first.
+Metal binds inputs of fewer than 8 elements as `constant`, a different type in the text: they are padded to 8.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx.runtime import signature, toolchain
+from zmlx.runtime.roles import Role, Scalar
+from zmlx.targets.compiled import Compiled
+
+_LEAST = 8  # elements of an input on Metal
+_COPY_THREADS = 256
+_COPY_BLOCKS = 4096
+_CUDA_COPIES = "".join(
+    f"""
+extern "C" __global__ void zm_copy{size}(const {t}* c, {t}* out, unsigned lo, unsigned hi) {{
+  unsigned long long n = lo | (unsigned long long)hi << 32, step = (unsigned long long)gridDim.x * blockDim.x;
+  for (unsigned long long i = blockIdx.x * (unsigned long long)blockDim.x + threadIdx.x; i < n; i += step) out[i] = c[i];
+}}
+extern "C" __global__ void zm_settle{size}(const {t}* c, const void*, {t}* out, unsigned lo, unsigned hi) {{
+  unsigned long long n = lo | (unsigned long long)hi << 32, step = (unsigned long long)gridDim.x * blockDim.x;
+  for (unsigned long long i = blockIdx.x * (unsigned long long)blockDim.x + threadIdx.x; i < n; i += step) out[i] = c[i];
+}}"""
+    for size, t in ((1, "unsigned char"), (2, "unsigned short"), (4, "unsigned int"), (8, "unsigned long long"))
+)
+_METAL_COPY = """
+  ulong n = zm_n[0] | ((ulong)zm_n[1] << 32);
+  for (ulong i = thread_position_in_grid.x; i < n; i += threads_per_grid.x) zm_out[i] = zm_in[i];
+"""
+
+def _words(value: int) -> tuple[int, int]:
+    """A 64-bit pattern as two int32, low word first."""
+    return struct.unpack("<ii", struct.pack("<Q", value & ((1 << 64) - 1)))
+
+
+def _copy_threads(n: int) -> int:
+    return min(-(-n // _COPY_THREADS), _COPY_BLOCKS) * _COPY_THREADS
+
+
+class GpuKernel:
+    """A kernel loaded for a GPU; the subclasses know how to call it and how to copy."""
+
+    def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
+        self.compiled, self.roles, self.scalars = compiled, tuple(roles), tuple(scalars)
+        inout = set(compiled.inout)
+        self.reads = [i for i, r in enumerate(roles) if not r.writes]
+        self.keeps = [i for i, r in enumerate(roles) if r.writes and r.name in inout]
+        self.makes = [i for i, r in enumerate(roles) if r.writes and r.name not in inout]
+        self.dtypes = [signature.MLX_OF[roles[i].dtype] for i in self.makes] or [mx.uint32]
+        # One value initialises all outputs: zeros, where any output needs them.
+        self.init = 0.0 if any(roles[i].content == "zeros" for i in self.makes) else None
+        self.place = {i: k for k, i in enumerate(i for i, r in enumerate(roles) if r.writes)}
+
+    def execute(self, arrays: list[mx.array], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+        """Adds the launch to the graph; returns the new values of the written arrays, in parameter order."""
+        for role, array in zip(self.roles, arrays, strict=True):
+            if array.size == 0:
+                signature.refuse_empty(role.name, array)
+        stream = mx.gpu if stream is None else stream
+        inputs = [self.input(arrays[i], stream) for i in self.reads]
+        copies = [self.copy(self.input(arrays[i], stream), None, stream) for i in self.keeps]
+        shapes = [arrays[i].shape for i in self.makes] or [(1,)]
+        outs = self.call([*inputs, *copies], shapes, scalars, grid, stream)
+        if not copies:
+            return outs
+        new: list[Any] = [None] * len(self.place)
+        for i, out in zip(self.makes, outs, strict=False):
+            new[self.place[i]] = out
+        for i, c in zip(self.keeps, copies, strict=True):
+            new[self.place[i]] = self.output(self.copy(c, outs[0], stream), arrays[i].shape)
+        return new
+
+    def input(self, array: mx.array, stream: Any) -> mx.array:
+        """The array as the text expects it."""
+        return array
+
+    def output(self, array: mx.array, shape: tuple[int, ...]) -> mx.array:
+        """The reverse of `input`."""
+        return array
+
+    def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
+        """A copy by a custom kernel; `after` names an array that must be there first."""
+        raise NotImplementedError
+
+    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+        """The launch proper."""
+        raise NotImplementedError
+
+
+class CudaKernel(GpuKernel):
+    """Cubins built by NVRTC for this machine's GPU."""
+
+    def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
+        super().__init__(compiled, roles, scalars)
+        self.cubin = toolchain.build_cubin(compiled.source, toolchain.cuda_arch())
+        self.wide = any(s.dtype.bits == 64 for s in scalars)
+        self.threadgroup = (compiled.threads, 1, 1)
+
+    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+        threads = self.compiled.threads
+        return mx.fast.precompiled_cuda_kernel(
+            name=self.compiled.entry,
+            compiled_source=self.cubin,
+            inputs=inputs,
+            output_shapes=shapes,
+            output_dtypes=self.dtypes,
+            scalars=self._split(scalars) if self.wide else scalars,
+            grid=(grid[0] * threads, grid[1], grid[2]),
+            threadgroup=self.threadgroup,
+            shared_memory=self.compiled.shared_bytes,
+            init_value=self.init,
+            ensure_row_contiguous=True,
+            stream=stream,
+        )
+
+    def _split(self, scalars: Sequence[Any]) -> list[Any]:
+        out: list[Any] = []
+        for s, v in zip(self.scalars, scalars, strict=True):
+            out += struct.unpack("<ii", struct.pack("<" + s.code, v)) if s.dtype.bits == 64 else (v,)
+        return out
+
+    def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
+        return mx.fast.precompiled_cuda_kernel(
+            name=f"zm_{'copy' if after is None else 'settle'}{array.itemsize}",
+            compiled_source=_cuda_copies(),
+            inputs=[array] if after is None else [array, after],
+            output_shapes=[array.shape],
+            output_dtypes=[array.dtype],
+            scalars=_words(array.size),
+            grid=(_copy_threads(array.size), 1, 1),
+            threadgroup=(_COPY_THREADS, 1, 1),
+            ensure_row_contiguous=True,
+            stream=stream,
+        )[0]
+
+
+@functools.lru_cache(maxsize=1)
+def _cuda_copies() -> bytes:
+    return toolchain.build_cubin(_CUDA_COPIES, toolchain.cuda_arch())
+
+
+class MetalKernel(GpuKernel):
+    """MSL text, compiled by MLX when it is first evaluated. Scalars travel in one small buffer."""
+
+    def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
+        super().__init__(compiled, roles, scalars)
+        names = [roles[i].symbol for i in (*self.reads, *self.keeps)]
+        self.kernel = mx.fast.metal_kernel(
+            name=compiled.entry,
+            input_names=[*names, "zm_scalars"] if scalars else names,
+            output_names=[roles[i].symbol for i in self.makes] or ["zm_token"],
+            source=compiled.source,
+            header=compiled.header,
+            ensure_row_contiguous=True,
+        )
+        self.threadgroup = (compiled.threads, 1, 1)
+        self.pack = struct.Struct("<" + "".join("?3x" if s.code == "?" else s.code for s in scalars)).pack
+        self.packs: dict[bytes, mx.array] = {}
+
+    def input(self, array: mx.array, stream: Any) -> mx.array:
+        n = array.size
+        if n >= _LEAST:
+            return array
+        return mx.pad(array.reshape(-1), (0, _LEAST - n), stream=stream)
+
+    def output(self, array: mx.array, shape: tuple[int, ...]) -> mx.array:
+        n = 1
+        for d in shape:
+            n *= d
+        return array if n >= _LEAST else array[:n].reshape(shape)
+
+    def scalar_buffer(self, scalars: Sequence[Any]) -> mx.array:
+        """The packed scalars; recently used packs are kept."""
+        key = self.pack(*scalars)
+        found = self.packs.get(key)
+        if found is None:
+            if len(self.packs) >= 64:
+                self.packs.clear()
+            words = struct.unpack(f"<{len(key) // 4}I", key)
+            found = self.packs[key] = mx.array([*words, *[0] * (_LEAST - len(words))], mx.uint32)
+        return found
+
+    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+        if self.scalars:
+            inputs.append(self.scalar_buffer(scalars))
+        return self.kernel(
+            inputs=inputs,
+            output_shapes=shapes,
+            output_dtypes=self.dtypes,
+            grid=(grid[0] * self.compiled.threads, grid[1], grid[2]),
+            threadgroup=self.threadgroup,
+            init_value=self.init,
+            stream=stream,
+        )
+
+    def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
+        inputs = [array, _metal_count(array.size)] + ([] if after is None else [after])
+        return _metal_copy(after is not None)(
+            inputs=inputs,
+            output_shapes=[array.shape],
+            output_dtypes=[array.dtype],
+            grid=(_copy_threads(array.size), 1, 1),
+            threadgroup=(_COPY_THREADS, 1, 1),
+            stream=stream,
+        )[0]
+
+
+@functools.lru_cache(maxsize=2)
+def _metal_copy(settle: bool) -> Any:
+    names = ["zm_in", "zm_n", "zm_after"] if settle else ["zm_in", "zm_n"]
+    return mx.fast.metal_kernel(
+        name="zm_settle" if settle else "zm_copy", input_names=names, output_names=["zm_out"], source=_METAL_COPY
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _metal_count(n: int) -> mx.array:
+    return mx.array([n & 0xFFFFFFFF, n >> 32, *[0] * (_LEAST - 2)], mx.uint32)
