@@ -11,12 +11,16 @@
 """
 
 from zmlx import errors, language
-from zmlx.runtime.device import default_target, targets, use_target
+from zmlx.runtime import device as _device
+from zmlx.runtime.device import default_target, use_target
 from zmlx.runtime.fresh import empty, empty_like, full, strides, zeros
 from zmlx.runtime.jit import JitFunction, jit
 from zmlx.runtime.signature import ArraySpec
 
 __version__ = "0.11.0"
+
+# The function hides the package zmlx.targets, so it takes the name after the package has been imported (by the launcher).
+targets = _device.targets
 
 
 def cdiv(a: int, b: int) -> int:
