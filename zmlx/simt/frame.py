@@ -110,8 +110,12 @@ class Frame:
             return self.eval(op.operands[0], pull_back(op, layout, value))
         if op.name == "hint":
             return self.eval(op.operands[0], layout)
-        new = e.create(op.defn, [self.eval(v, layout) for v in op.operands], op.attrs)
-        return self._named(new.results[0], value)
+        operands = [self.eval(v, layout) for v in op.operands]
+        if op.name in ("add", "addptr") and _is_zero(operands[1]):
+            return operands[0]
+        if op.name == "add" and _is_zero(operands[0]):
+            return operands[1]
+        return self._named(e.create(op.defn, operands, op.attrs).results[0], value)
 
     def _choose(self, op: Op, layout: Layout, value: Value) -> Value:
         """One of two tiles, by the coordinate that tells them apart."""
@@ -128,6 +132,11 @@ class Frame:
         if not new.name:
             new.name = old.name
         return new
+
+
+def _is_zero(v: Value) -> bool:
+    """An integer 0: what an index is at the start of a loop whose address is computed before it."""
+    return v.op is not None and v.op.has("constant") and v.op.attrs["type"].is_int and v.op.attrs["value"] == 0
 
 
 def walk(e: Emit, index: Value | int, bases: Sequence[int]) -> list[Value | int]:

@@ -91,7 +91,7 @@ class Placement:
             return self.reduced(op).slice(op.attrs["axis"])
         if op.has("structured"):
             return self._carry(op, op.results.index(v))
-        if op.elementwise and op.name != "load":
+        if op.has("elementwise") and op.name != "load":
             for x in op.operands:
                 layout = self.natural(x)
                 if layout is not None:

@@ -51,9 +51,9 @@ def compile_function(fn: Function, target: Target, num_warps: int = 4, inout: fr
     printer = _PRINTERS[target.name](simt, target)
     header = ""
     if isinstance(printer, CudaPrinter):
-        source = printer.text(arrays, scalars, token, prelude("cuda.h"), entry)
+        source = printer.text(arrays, scalars, token, prelude("cuda.h") + prelude("cuda_vector.h"), entry)
     elif isinstance(printer, MetalPrinter):
-        source, header = printer.text(arrays, scalars, inout), prelude("metal.h")
+        source, header = printer.text(arrays, scalars, inout), prelude("metal.h") + prelude("metal_vector.h")
     else:
         assert isinstance(printer, HostPrinter)
         source = printer.text(list(params), '#include "host.h"\n', '#include "host_debug.h"\n', entry)

@@ -37,7 +37,7 @@ class HostPrinter(CPrinter):
             else:
                 kind = SLOT[v.type.elem.name]
                 signature.append(f"const {kind} {name}")
-                unpack.append(f"    {kind} {name};\n    memcpy(&{name}, scalars + {scalars}, sizeof {name});")
+                unpack.append(f"    {kind} {name};\n    __builtin_memcpy(&{name}, scalars + {scalars}, sizeof {name});")
                 call.append(name)
                 scalars += 1
         self.depth = 0

@@ -76,7 +76,7 @@ def _rename(block: Block, mapping: dict[Value, Value]) -> None:
 
 
 def _one(e: Emit, op: Op, target: Target, plain: set[Op], mapping: dict[Value, Value]) -> None:
-    if not op.elementwise:
+    if not op.has("elementwise"):
         e.block.ops.append(op)
         return
     halves = {v.type.elem for v in (*op.operands, *op.results)} & set(target.arithmetic)  # type: ignore[union-attr]
@@ -125,7 +125,7 @@ def _index_ops(fn: Function) -> set[Op]:
             born.add(op.regions[0].args[0])
         if op.results and isinstance(op.results[0].type, Type) and not op.results[0].type.is_pointer and op.results[0].type.dtype.is_int:
             if op.name in ("thread_id", "program_id", "num_programs", "constant") or (
-                op.elementwise and op.name != "bitcast" and all(v in born for v in op.operands)
+                op.has("elementwise") and op.name != "bitcast" and all(v in born for v in op.operands)
             ):
                 born.add(op.results[0])
     bad: set[Value] = set()  # values that some use makes more than an index
@@ -135,7 +135,7 @@ def _index_ops(fn: Function) -> set[Op]:
         if op.name == "set":
             bad.add(op.operands[2])
             continue
-        if op.elementwise and op.results[0] in born and op.results[0] not in bad:
+        if op.has("elementwise") and op.results[0] in born and op.results[0] not in bad:
             fine = True
             if op.name in WRAPPING:
                 plain.add(op)
