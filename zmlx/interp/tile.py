@@ -20,7 +20,7 @@ from zmlx.ops.dot import accumulator
 from zmlx.ops.evaluate import compute_dtype, evaluable, evaluate, literal, round_to
 
 Arrays = list[np.ndarray]
-Trace = Callable[[Op, Arrays], None]
+Trace = Callable[[Op, Arrays, Arrays], None]
 
 
 class _Program:
@@ -48,7 +48,7 @@ class _Program:
                 raise InternalCompilerError(f"the interpreter has no meaning for op {op.name}: please report this bug of zmlx")
             env.update(zip(op.results, results, strict=True))
             if trace is not None:
-                trace(op, results)
+                trace(op, operands, results)
         return []
 
     def error(self, kind: type[ZmlxError], op: Op, what: str, remedy: str) -> ZmlxError:
@@ -129,7 +129,8 @@ def _dot(p: _Program, op: Op, xs: Arrays) -> Arrays:
     source: Any = op.operands[0].type.elem
     out = accumulator(source)
     wide = np.float64 if out.is_float else np.int64
-    total = acc.astype(wide) + a.astype(wide) @ b.astype(wide)
+    # Contiguous, so that equal tiles are summed in one order however they came to be.
+    total = acc.astype(wide) + np.ascontiguousarray(a, wide) @ np.ascontiguousarray(b, wide)
     return [round_to(total, out) if out.is_float else total.astype(out.compute)]
 
 
@@ -219,7 +220,7 @@ def run(
     """Runs every program of the grid in order, x fastest; the arrays are updated in place.
 
     arrays: flat contiguous storage arrays by parameter name (bfloat16 as uint16). scalars: the other parameters.
-    output receives each line of device_print; trace, if given, each op with its results as it is run.
+    output receives each line of device_print; trace, if given, each op with its operands and results as it is run.
     Raises DeviceAccessError for an active access outside of its array, DeviceAssertError for a failed device_assert.
     """
     memory = Memory(arrays)

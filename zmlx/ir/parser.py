@@ -125,7 +125,7 @@ class _Parser:
         raise self.error(f"expected an attribute's value, found {text}")
 
     def attrs(self) -> dict[str, Any]:
-        if not (self.peek("{") and self.peek("=", ahead=2)):
+        if not (self.peek("{") and self.peek(kind="name", ahead=1) and self.peek("=", ahead=2)):
             return {}
         self.take("{")
 

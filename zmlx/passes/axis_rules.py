@@ -100,18 +100,24 @@ def _sum(x: Info, y: Info, xu: int = 1, yscale: int = 1) -> tuple[tuple[int, ...
     return contiguity, div
 
 
+def _wide(op: Op) -> bool:
+    """Whether the result is of a type whose range an index does not leave."""
+    elem = ty(op.result).elem
+    return isinstance(elem, DType) and elem.bits >= 32
+
+
 @rule("add")
 def _add(op: Op, infos: list[Info]) -> Info:
     x, y = infos
     if ty(op.result).elem is dt.int1:
         return elementwise(op, infos)
-    return _with(op, infos, *_sum(x, y), nonneg=x.nonneg and y.nonneg)
+    return _with(op, infos, *_sum(x, y), nonneg=x.nonneg and y.nonneg and _wide(op))
 
 
 @rule("addptr")
 def _addptr(op: Op, infos: list[Info]) -> Info:
     size = unit(ty(op.result))
-    x, y = infos
+    x, y = infos[0], _reread(infos[1], ty(op.operands[1]).dtype, dt.int64)
     constancy = tuple(map(min, x.constancy, y.constancy))
     return Info(*_sum(x, y, size, power(size)), constancy, None, False)
 
@@ -135,7 +141,7 @@ def _mul(op: Op, infos: list[Info]) -> Info:
         if a.constant == 0:
             return uniform(ty(op.result), constant=0)
     div = tuple(min(x.at(d, 1) * y.at(d, 1), TOP) for d in range(len(x.contiguity)))
-    small = all(i.constant is None or i.constant <= INDEX_SCALE for i in infos)
+    small = _wide(op) and all(i.constant is None or i.constant <= INDEX_SCALE for i in infos)
     return _with(op, infos, None, div, nonneg=x.nonneg and y.nonneg and small)
 
 
@@ -285,6 +291,8 @@ def _cast(op: Op, infos: list[Info]) -> Info:
 
 def _reread(x: Info, source: DType, to: DType) -> Info:
     """The low bits of x, or x widened."""
+    if to is source:
+        return x
     wider = to.bits > source.bits
     keeps = wider and source.bits >= 32 and (to.is_signed or not source.is_signed or x.nonneg)
     nonneg = not to.is_signed or (x.nonneg and wider)

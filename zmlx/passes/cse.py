@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from zmlx.dtypes import DType
 from zmlx.ir.core import Block, Function, Op, Value
 
 
@@ -27,6 +28,12 @@ def _region(block: Block) -> Hashable:
     return tuple(a.type for a in block.args), tuple(rows)
 
 
+def _ordered(op: Op) -> bool:
+    """Whether swapped operands give the same bits: of floats min(0.0, -0.0) and NaNs do not."""
+    elem = op.results[0].type.elem
+    return not (isinstance(elem, DType) and elem.is_float)
+
+
 class _Eliminator:
     def __init__(self) -> None:
         self.table: dict[Hashable, Op] = {}
@@ -34,7 +41,7 @@ class _Eliminator:
 
     def key(self, op: Op) -> Hashable:
         operands = op.operands
-        if len(operands) > 1 and op.has("commutative") and id(operands[0]) > id(operands[1]):
+        if len(operands) > 1 and op.has("commutative") and _ordered(op) and id(operands[0]) > id(operands[1]):
             operands = [operands[1], operands[0], *operands[2:]]
         regions = tuple(map(_region, op.regions)) if op.regions else ()
         return op.defn, tuple(operands), _attrs(op.attrs), regions

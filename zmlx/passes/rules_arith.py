@@ -53,6 +53,8 @@ def fold(op: Op, b: Rewriter) -> Result:
     with np.errstate(all="ignore"):
         (x,) = evaluate(op, [literal(v.op.attrs["value"], v.op.attrs["type"]) for v in op.operands if v.op])
     t = _type(op.result)
+    if x != x:
+        return None  # a literal NaN has lost its sign
     return [constant(b, number(x, t.dtype), t)]
 
 
@@ -85,6 +87,8 @@ def constant_right(op: Op, b: Rewriter) -> Result:
     x, y = op.operands
     if known(x) is None or known(y) is not None:
         return None
+    if op.defn not in (arith.add, arith.mul) and known(x) == 0 and not _is_int(x):
+        return None  # min(0.0, -0.0) is its first operand
     return [b.value(op.defn, y, x)]
 
 
