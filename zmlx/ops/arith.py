@@ -61,14 +61,13 @@ div = define(
 )  # fmt: skip
 floordiv = define(
     "floordiv", ("x", "y"), same(2, "int"), numpy=_trunc_div, traits=CHEAP,
-    spell={"c": "{0} / {1}", "host": "zm_idiv({0}, {1})", ("c", "bool"): "{0} && {1}", ("host", "bool"): "{0} && {1}"},
+    spell={"c": "zm_idiv({0}, {1})", ("c", "bool"): "{0} && {1}"},
     doc="x // y of integers, rounded towards zero (-7 // 3 is -2)",
 )  # fmt: skip
 mod = define(
     "mod", ("x", "y"), same(2), numpy=_trunc_mod, traits=CHEAP,
-    spell={"c": "{0} % {1}", "host": "zm_imod({0}, {1})", ("c", "float"): "fmod({0}, {1})", ("host", "float"): "std::fmod({0}, {1})",
-           ("cuda", "float32"): "fmodf({0}, {1})", ("metal", "float"): "metal::precise::fmod({0}, {1})", ("c", "bool"): "{0} && !{1}",
-           ("host", "bool"): "{0} && !{1}"},
+    spell={"c": "zm_imod({0}, {1})", ("c", "float"): "fmod({0}, {1})", ("host", "float"): "zm_fmod({0}, {1})",
+           ("cuda", "float32"): "fmodf({0}, {1})", ("metal", "float"): "metal::precise::fmod({0}, {1})", ("c", "bool"): "{0} && !{1}"},
     doc="x % y with the sign of x (C's rule)",
 )  # fmt: skip
 neg = define(
@@ -100,7 +99,7 @@ shr = define(
 )  # fmt: skip
 umulhi = define(
     "umulhi", ("x", "y"), same(2, "wide int"), numpy=_umulhi, traits=CHEAP + "commutative",
-    spell={"metal": "metal::mulhi({0}, {1})", "host": "zm_mulhi({0}, {1})", ("cuda", "int32"): "__mulhi({0}, {1})",
+    spell={"metal": "zm_mulhi({0}, {1})", "host": "zm_mulhi({0}, {1})", ("cuda", "int32"): "__mulhi({0}, {1})",
            ("cuda", "uint32"): "__umulhi({0}, {1})", ("cuda", "int64"): "__mul64hi({0}, {1})",
            ("cuda", "uint64"): "__umul64hi({0}, {1})"},
     doc="the upper half of the full product of two integers",

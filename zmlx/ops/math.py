@@ -27,9 +27,8 @@ def _unary(name: str, fn: Any, c: str, ulp: float, doc: str, traits: str = TR, *
     spell = {
         ("cuda", "float32"): f"{c}f({{0}})",
         ("cuda", "float64"): f"{c}({{0}})",
-        ("host", "float32"): f"zm_{c}({{0}})",
-        ("host", "float64"): f"std::{c}({{0}})",
-        ("metal", "float32"): f"metal::precise::{c}({{0}})",
+        ("host", "float"): f"zm_{c}({{0}})",
+        ("metal", "float32"): f"metal::{'precise::' if ulp or c == 'sqrt' else ''}{c}({{0}})",
     }
     spell.update(rest.pop("spell", {}))
     bounds = {"float32": ulp, "float64": max(ulp, 2.0)} if ulp else {}
@@ -47,13 +46,9 @@ cos = _unary("cos", np.cos, "cos", 4, "cosine of x in radians")
 tan = _unary("tan", np.tan, "tan", 8, "tangent of x in radians")
 tanh = _unary("tanh", np.tanh, "tanh", 4, "hyperbolic tangent")
 erf = _unary("erf", _erf, "erf", 4, "error function", spell={("metal", "float32"): "zm_erf({0})"})
-_R = {("host", "float32"): "zm_sqrt({0})"}
-sqrt = _unary("sqrt", np.sqrt, "sqrt", 0, "square root, correctly rounded", EW + "exact", spell=_R)
-sqrt_rn = _unary("sqrt_rn", np.sqrt, "sqrt", 0, "square root, correctly rounded", EW + "exact", spell=_R)
-rsqrt = _unary(
-    "rsqrt", lambda x: 1 / np.sqrt(x), "rsqrt", 2, "1 / sqrt(x)",
-    spell={("host", "float32"): "1.0f / zm_sqrt({0})", ("host", "float64"): "1.0 / std::sqrt({0})"},
-)  # fmt: skip
+sqrt = _unary("sqrt", np.sqrt, "sqrt", 0, "square root, correctly rounded", EW + "exact")
+sqrt_rn = _unary("sqrt_rn", np.sqrt, "sqrt", 0, "square root, correctly rounded", EW + "exact")
+rsqrt = _unary("rsqrt", lambda x: 1 / np.sqrt(x), "rsqrt", 2, "1 / sqrt(x)")
 _X = EW + "cheap exact"
 floor = _unary("floor", np.floor, "floor", 0, "the largest integer that is not above x", _X)
 ceil = _unary("ceil", np.ceil, "ceil", 0, "the smallest integer that is not below x", _X)
@@ -70,8 +65,7 @@ round_ = _unary("round", _round_away, "round", 0, "the nearest integer, ties awa
 abs_ = define(
     "abs", ("x",), same(1), numpy=np.abs, traits=_X, doc="absolute value",
     spell={"c": "{0} < 0 ? -{0} : {0}", ("c", "uint"): "{0}", ("c", "bool"): "{0}", ("cuda", "float32"): "fabsf({0})",
-           ("cuda", "float64"): "fabs({0})", ("metal", "float"): "metal::precise::fabs({0})", ("host", "float32"): "std::fabs({0})",
-           ("host", "float64"): "std::fabs({0})"},
+           ("cuda", "float64"): "fabs({0})", ("metal", "float"): "metal::fabs({0})", ("host", "float"): "zm_fabs({0})"},
 )  # fmt: skip
 
 
@@ -88,8 +82,8 @@ sigmoid = define(
 )  # fmt: skip
 pow_ = define(
     "pow", ("x", "y"), same(2, "float"), numpy=np.power, traits=TR, ulp={"float32": 16, "float64": 4}, samples=WIDE,
-    spell={("cuda", "float32"): "powf({0}, {1})", ("cuda", "float64"): "pow({0}, {1})", ("host", "float32"): "zm_pow({0}, {1})",
-           ("host", "float64"): "std::pow({0}, {1})", ("metal", "float32"): "zm_pow({0}, {1})"},
+    spell={("cuda", "float32"): "powf({0}, {1})", ("cuda", "float64"): "pow({0}, {1})", ("host", "float"): "zm_pow({0}, {1})",
+           ("metal", "float32"): "zm_pow({0}, {1})"},
     doc="x to the power y, with C's special cases",
 )  # fmt: skip
 
@@ -105,11 +99,11 @@ def _fma(x: Any, y: Any, z: Any) -> Any:
 fma = define(
     "fma", ("x", "y", "z"), same(3), numpy=_fma, traits=EW + "cheap exact",
     spell={"c": "{0} * {1} + {2}", ("metal", "float"): "metal::fma({0}, {1}, {2})", ("cuda", "float32"): "fmaf({0}, {1}, {2})",
-           ("cuda", "float64"): "fma({0}, {1}, {2})", ("host", "float"): "std::fma({0}, {1}, {2})"},
+           ("cuda", "float64"): "fma({0}, {1}, {2})", ("host", "float"): "zm_fma({0}, {1}, {2})"},
     doc="x * y + z, rounded once for floats",
 )  # fmt: skip
 copysign = define(
     "copysign", ("x", "y"), same(2, "float"), numpy=np.copysign, traits=_X, doc="x with the sign of y",
     spell={("cuda", "float32"): "copysignf({0}, {1})", ("cuda", "float64"): "copysign({0}, {1})", "metal": "metal::copysign({0}, {1})",
-           "host": "std::copysign({0}, {1})"},
+           "host": "zm_copysign({0}, {1})"},
 )  # fmt: skip

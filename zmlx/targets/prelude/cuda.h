@@ -1,6 +1,7 @@
 // What generated CUDA C++ stands on. No header is read: NVRTC parses this in a few milliseconds, cuda_fp16.h in fifty.
 // Names and meanings are those of host.h. For sm_80 and newer, compiled with -default-device.
-#pragma once
+#ifndef ZM_CUDA_H
+#define ZM_CUDA_H
 
 #define ZM_FN static __device__ __forceinline__
 
@@ -211,3 +212,4 @@ template <class T> ZM_FN T zm_atomic_xchg(T* p, T v) {
 template <class T> ZM_FN T zm_atomic_cas(T* p, T compare, T value) {
     return zm_bitcast<T>(atomicCAS((zm_word<T>*)p, zm_bitcast<zm_word<T>>(compare), zm_bitcast<zm_word<T>>(value)));
 }
+#endif

@@ -6,7 +6,8 @@
 // Bounds are in units in the last place (ulp) of the correctly rounded result, measured over all or dense arguments with
 // and without FMA by tests/unit/test_prelude_host.py (docs/accuracy.md holds the table). Coefficients are minimax fits
 // (Lawson's iteratively reweighted least squares) made for this file; each comment names the reduction used.
-#pragma once
+#ifndef ZM_HOST_H
+#define ZM_HOST_H
 #include <stdint.h>
 
 #define ZM_FN static inline __attribute__((always_inline))
@@ -503,3 +504,4 @@ template <class T> ZM_FN T zm_atomic_cas(T* p, T compare, T value) {
     __atomic_compare_exchange_n((Word*)p, &expected, zm_bitcast<Word>(value), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     return zm_bitcast<T>(expected);
 }
+#endif

@@ -1,6 +1,7 @@
 // What tl.device_print and tl.device_assert say, in the interpreter's words; read only by kernels that use them.
 // `report` is the entry point's last argument: kind 0 is a printed line, 1 a failed assertion.
-#pragma once
+#ifndef ZM_HOST_DEBUG_H
+#define ZM_HOST_DEBUG_H
 #include <stdio.h>
 
 typedef void (*zm_report)(int kind, const char* text);
@@ -46,3 +47,4 @@ static inline void zm_assert_failed(zm_report report, const char* message, int x
     snprintf(line, sizeof line, "device assertion failed%s%s: %s (program (%d, %d, %d))", rank ? " at element " : "", rank ? at : "", message, x, y, z);
     report(1, line);
 }
+#endif
