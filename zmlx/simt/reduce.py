@@ -14,6 +14,7 @@ from zmlx.ops import simt
 from zmlx.simt.combine import combine, identity
 from zmlx.simt.convert import flat_index, prepare
 from zmlx.simt.frame import Frame
+from zmlx.simt.frame import walk as walk_bits
 from zmlx.simt.layout import Layout
 
 if TYPE_CHECKING:
@@ -175,9 +176,10 @@ def _across_warps(low: Lowering, op: Op, layout: Layout, accs: list[Value], resu
     _, warp = low.thread()
     assert isinstance(warp, Value)
     count = 1 << len(bits)
+    places = [1 << bits.index(i) if i in bits else 0 for i in range(len(layout.warp))]
     mine: Value | int = 0
-    for place, bit in enumerate(bits):
-        mine = e.add(mine, e.mul(e.bits(warp, bit, 1, len(layout.warp)), 1 << place))
+    for part in walk_bits(e, warp, places):
+        mine = e.add(mine, part)
     identity_map = (tuple(1 << b for b in range(len(result.reg))), 0)
     with low.scratch.arrays([(_elem(v), count * r.size, "partial") for v in op.operands]) as shared:  # type: ignore[misc]
         with low.nest(result) as frame:

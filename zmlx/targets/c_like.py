@@ -23,8 +23,8 @@ LONGEST = 100  # characters of an expression that is still written inside anothe
 RESERVED = frozenset(
     "alignas alignof and asm atomic auto bool break case catch char class const constant constexpr continue default delete device do double "
     "else enum explicit extern false float for friend goto half if inline int kernel long metal mutable namespace new not operator or private "
-    "protected public register restrict return short signed sizeof static struct switch template this thread threadgroup throw true try typedef "
-    "typename uchar uint ulong union unsigned ushort using vector vertex fragment virtual void volatile while xor lane warp tid "
+    "protected public register restrict return short signed sizeof static struct switch template this threadgroup throw true try typedef "
+    "typename uchar uint ulong union unsigned ushort using vector vertex fragment virtual void volatile while xor "
     "Limits ceildiv log1p hypot cast_to complex_t WorkPerThread SIMD_SIZE QUAD_SIZE program main exp log sin cos tan tanh pow sqrt floor ceil "
     "round abs min max fma arrays scalars grid scratch report begin end std blockIdx threadIdx gridDim blockDim".split()
 )
