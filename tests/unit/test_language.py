@@ -344,3 +344,13 @@ def test_names() -> None:
     from zmlx.language.extra import libdevice
 
     assert libdevice.fast_expf is tl.exp  # type: ignore[attr-defined]
+
+
+def test_reference_and_stub_are_fresh() -> None:
+    from zmlx.language import reference
+
+    hint = "stale: run python -m zmlx.language.reference"
+    assert reference.STUB.read_text() == reference.stub(), hint
+    assert reference.PAGE.read_text() == reference.page(reference.PAGE.read_text()), hint
+    for f in BUILTINS.values():
+        assert f.doc and f.group in reference.GROUPS, f.name

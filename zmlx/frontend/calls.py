@@ -16,7 +16,7 @@ from zmlx.frontend.constexpr import PYTHON_BUILTINS, Method, describe, is_consta
 from zmlx.frontend.expressions import Bound, Expressions
 from zmlx.frontend.inline import inline
 from zmlx.frontend.scope import suggest
-from zmlx.intrinsics import markers
+from zmlx.intrinsics import BUILTINS, markers
 from zmlx.intrinsics.builtin import Builtin
 from zmlx.ir.core import Value
 from zmlx.ops.device import DeviceFunction
@@ -154,16 +154,16 @@ class Calls(Expressions):
         if all(is_constant(a) for a in args) and args:
             return constexpr.evaluate(getattr(builtins, name), *args)
         if name == "abs":
-            return self._builtin(language.abs, args, {}, node)
+            return self._builtin(BUILTINS["abs"], args, {}, node)
         if len(args) < 2:
             raise CallError(f"{name}() of one tensor", f"reduce it with tl.{name}(x, axis=0)")
         result = args[0]
         for arg in args[1:]:
-            result = self._builtin(language.minimum if name == "min" else language.maximum, [result, arg], {}, node)
+            result = self._builtin(BUILTINS["minimum" if name == "min" else "maximum"], [result, arg], {}, node)
         return result
 
     def _print(self, args: list[Any], kwargs: dict[str, Any]) -> None:
         if kwargs:
             raise CallError("print() takes no keyword arguments in a kernel", "print('text', x) is tl.device_print('text', x)")
         prefix = args.pop(0) if args and isinstance(args[0], str) else ""
-        language.device_print.fn(self.b, prefix, *args)
+        BUILTINS["device_print"].fn(self.b, prefix, *args)

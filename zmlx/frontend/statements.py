@@ -6,7 +6,6 @@ import ast
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zmlx import language
 from zmlx.errors import (
     CompilationError,
     ConstexprError,
@@ -21,6 +20,7 @@ from zmlx.frontend.constexpr import describe, is_constant
 from zmlx.frontend.frame import FALLS, Exit
 from zmlx.frontend.loops import Loops
 from zmlx.frontend.syntax import describe_syntax, is_constexpr_annotation
+from zmlx.intrinsics import BUILTINS
 from zmlx.ir.core import Value
 
 
@@ -145,7 +145,7 @@ class Statements(Calls, Branches, Loops):
             )
         if isinstance(test, Value):
             self.mark(node)
-            language.device_assert.fn(self.b, test, message or f"assert {ast.unparse(node.test)}")
+            BUILTINS["device_assert"].fn(self.b, test, message or f"assert {ast.unparse(node.test)}")
         elif not test:
             raise StaticAssertError(
                 f"the assertion does not hold{': ' + message if message else ''}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zmlx import dtypes as dt
 from zmlx.dtypes import DType
@@ -128,3 +128,7 @@ def umulhi(b: TileBuilder, x: Any, y: Any) -> Value:
         return b.value(arith.umulhi, p, q)
     unsigned: DType = dt.uint32 if d.bits == 32 else dt.uint64
     return b.cast(b.value(arith.umulhi, *(b.cast(v, unsigned, bitcast=True) for v in (p, q))), d, bitcast=True)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

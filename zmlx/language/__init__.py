@@ -51,8 +51,6 @@ MISSING: dict[str, str] = {
     "float8e4b15": "store as uint8: tl has no 8-bit floats yet",
     "block_type": "name shape and dtype apart: x.shape, x.dtype",
     "max_int": "write the number, or tl.full",
-    "len": "use x.shape[0]",
-    "tl": "the module is zmlx.language",
 }
 
 

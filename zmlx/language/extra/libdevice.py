@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from zmlx.intrinsics import BUILTINS, Builtin
 
 _SAME = (
@@ -15,3 +17,7 @@ _ALIASES = {
 }  # fmt: skip
 FUNCTIONS: dict[str, Builtin] = {n: BUILTINS[n] for n in _SAME.split()} | {a: BUILTINS[n] for a, n in _ALIASES.items()}
 globals().update(FUNCTIONS)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
