@@ -24,6 +24,8 @@ FLOATS(pow) FLOATS(fmin) FLOATS(fmax) FLOATS(copysign) FLOATS(fmod)
     BINARY(u8, uint8_t, name) BINARY(u16, uint16_t, name) BINARY(u32, uint32_t, name) BINARY(u64, uint64_t, name)
 INTS(idiv) INTS(imod)
 BINARY(i32, int32_t, mulhi) BINARY(i64, int64_t, mulhi) BINARY(u32, uint32_t, mulhi) BINARY(u64, uint64_t, mulhi)
+// Literals of another width than the operand's.
+int64_t literals(int64_t x, int64_t* p) { return zm_idiv(x, 3ll) + zm_imod(x, 3) + zm_mulhi(x, 3ll) + zm_atomic_add(p, 1ll) + zm_atomic_cas(p, 1, 2ll); }
 API i32_div7(const int32_t* x, int32_t* out, long n) { for (long i = 0; i < n; i++) out[i] = zm_idiv(x[i], -7); }
 API f32_fma(const float* x, const float* y, const float* z, float* out, long n) { for (long i = 0; i < n; i++) out[i] = zm_fma(x[i], y[i], z[i]); }
 API f64_fma(const double* x, const double* y, const double* z, double* out, long n) { for (long i = 0; i < n; i++) out[i] = zm_fma(x[i], y[i], z[i]); }

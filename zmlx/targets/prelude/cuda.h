@@ -13,6 +13,9 @@ template <class T, class U> ZM_FN T zm_bitcast(U x) {
 }
 template <class T, class U> constexpr bool zm_same = false;
 template <class T> constexpr bool zm_same<T, T> = true;
+// A parameter that takes the type which the others settle, so that literals of another width may be passed.
+template <class T> struct zm_id_of { using type = T; };
+template <class T> using zm_id = typename zm_id_of<T>::type;
 template <class T> constexpr bool zm_is_signed = T(-1) < T(0);
 template <class T> constexpr bool zm_is_float = zm_same<T, float> || zm_same<T, double>;
 
@@ -127,12 +130,12 @@ template <class T, class U> ZM_FN T zm_cast_rtz(U x) {
 }
 
 // C's quotient and remainder; x / 0 and x % 0 are 0, and the smallest number over -1 wraps.
-template <class T> ZM_FN T zm_idiv(T a, T b) {
+template <class T> ZM_FN T zm_idiv(T a, zm_id<T> b) {
     if constexpr (zm_is_signed<T>)
         if (b == T(-1)) return (T)(0ull - (unsigned long long)a);
     return b == T(0) ? T(0) : (T)(a / b);
 }
-template <class T> ZM_FN T zm_imod(T a, T b) {
+template <class T> ZM_FN T zm_imod(T a, zm_id<T> b) {
     if constexpr (zm_is_signed<T>)
         if (b == T(-1)) return T(0);
     return b == T(0) ? T(0) : (T)(a % b);
@@ -178,7 +181,7 @@ template <class T, class Step> ZM_FN T zm_atomic_update(T* p, Step step) {
     } while (old != seen);
     return zm_bitcast<T>(old);
 }
-template <class T> ZM_FN T zm_atomic_add(T* p, T v) {
+template <class T> ZM_FN T zm_atomic_add(T* p, zm_id<T> v) {
     if constexpr (zm_same<T, zm_half>) {
         zm_half r;
         asm volatile("atom.add.noftz.f16 %0, [%1], %2;" : "=h"(r.bits) : "l"(p), "h"(v.bits) : "memory");
@@ -192,7 +195,7 @@ template <class T> ZM_FN T zm_atomic_add(T* p, T v) {
     }
 }
 #define ZM_EXTREME(name, Name, f, g)                                                                                             \
-    template <class T> ZM_FN T zm_atomic_##name(T* p, T v) {                                                                     \
+    template <class T> ZM_FN T zm_atomic_##name(T* p, zm_id<T> v) {                                                                     \
         if constexpr (zm_is_half<T>) return zm_atomic_update(p, [v](T old) { return zm_cast<T>(f(zm_cast<float>(old), zm_cast<float>(v))); }); \
         else if constexpr (zm_same<T, float>) return zm_atomic_update(p, [v](T old) { return f(old, v); });                      \
         else if constexpr (zm_same<T, double>) return zm_atomic_update(p, [v](T old) { return g(old, v); });                     \
@@ -201,15 +204,15 @@ template <class T> ZM_FN T zm_atomic_add(T* p, T v) {
 ZM_EXTREME(min, Min, fminf, fmin)
 ZM_EXTREME(max, Max, fmaxf, fmax)
 #undef ZM_EXTREME
-template <class T> ZM_FN T zm_atomic_and(T* p, T v) { return (T)atomicAnd((zm_word<T>*)p, (zm_word<T>)v); }
-template <class T> ZM_FN T zm_atomic_or(T* p, T v) { return (T)atomicOr((zm_word<T>*)p, (zm_word<T>)v); }
-template <class T> ZM_FN T zm_atomic_xor(T* p, T v) { return (T)atomicXor((zm_word<T>*)p, (zm_word<T>)v); }
-template <class T> ZM_FN T zm_atomic_xchg(T* p, T v) {
+template <class T> ZM_FN T zm_atomic_and(T* p, zm_id<T> v) { return (T)atomicAnd((zm_word<T>*)p, (zm_word<T>)v); }
+template <class T> ZM_FN T zm_atomic_or(T* p, zm_id<T> v) { return (T)atomicOr((zm_word<T>*)p, (zm_word<T>)v); }
+template <class T> ZM_FN T zm_atomic_xor(T* p, zm_id<T> v) { return (T)atomicXor((zm_word<T>*)p, (zm_word<T>)v); }
+template <class T> ZM_FN T zm_atomic_xchg(T* p, zm_id<T> v) {
     if constexpr (sizeof(T) == 2) return zm_atomic_update(p, [v](T) { return v; });
     else return zm_bitcast<T>(atomicExch((zm_word<T>*)p, zm_bitcast<zm_word<T>>(v)));
 }
 // Compares bits.
-template <class T> ZM_FN T zm_atomic_cas(T* p, T compare, T value) {
+template <class T> ZM_FN T zm_atomic_cas(T* p, zm_id<T> compare, zm_id<T> value) {
     return zm_bitcast<T>(atomicCAS((zm_word<T>*)p, zm_bitcast<zm_word<T>>(compare), zm_bitcast<zm_word<T>>(value)));
 }
 #endif

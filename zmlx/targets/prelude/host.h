@@ -25,6 +25,9 @@ ZM_FN float zm_float(uint32_t x) { return zm_bitcast<float>(x); }
 
 template <class T, class U> inline constexpr bool zm_same = false;
 template <class T> inline constexpr bool zm_same<T, T> = true;
+// A parameter that takes the type which the others settle, so that literals of another width may be passed.
+template <class T> struct zm_id_of { using type = T; };
+template <class T> using zm_id = typename zm_id_of<T>::type;
 
 // ---- float16 and bfloat16: storage only, computed with as float32 -------------------------------------------------
 
@@ -187,7 +190,7 @@ template <class T, class U> ZM_FN T zm_cast_rtz(U x) {
 // ---- integers -----------------------------------------------------------------------------------------------------
 
 // C's quotient; x / 0 is 0 and the smallest number over -1 wraps, so nothing traps.
-template <class T> ZM_FN T zm_idiv(T a, T b) {
+template <class T> ZM_FN T zm_idiv(T a, zm_id<T> b) {
     bool zero = b == T(0), minus = zm_is_signed<T> && b == T(-1);
     if constexpr (sizeof(T) < 8) {
         // Exact in double (a quotient that is no integer is 2^-32 away from one, relatively), and vector units divide it.
@@ -203,7 +206,7 @@ template <class T> ZM_FN T zm_idiv(T a, T b) {
     return minus ? (T)(0 - (uint64_t)a) : zero ? T(0) : q;
 }
 // C's remainder; x % 0 is 0.
-template <class T> ZM_FN T zm_imod(T a, T b) {
+template <class T> ZM_FN T zm_imod(T a, zm_id<T> b) {
     return b == T(0) ? T(0) : (T)((uint64_t)a - (uint64_t)zm_idiv(a, b) * (uint64_t)b);
 }
 ZM_FN int32_t zm_mulhi(int32_t a, int32_t b) { return (int32_t)(((int64_t)a * b) >> 32); }
@@ -478,13 +481,13 @@ template <class T, class Step> ZM_FN T zm_atomic_update(T* p, Step step) {
 template <class T> inline constexpr bool zm_is_float = zm_same<T, float> || zm_same<T, double>;
 template <class T> inline constexpr bool zm_is_half = zm_same<T, zm_half> || zm_same<T, zm_bf16>;
 
-template <class T> ZM_FN T zm_atomic_add(T* p, T v) {
+template <class T> ZM_FN T zm_atomic_add(T* p, zm_id<T> v) {
     if constexpr (zm_is_half<T>) return zm_atomic_update(p, [v](T old) { return zm_cast<T>(zm_cast<float>(old) + zm_cast<float>(v)); });
     else if constexpr (zm_is_float<T>) return zm_atomic_update(p, [v](T old) { return old + v; });
     else return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
 }
 #define ZM_EXTREME(name, cmp)                                                                                                          \
-    template <class T> ZM_FN T zm_atomic_##name(T* p, T v) {                                                                           \
+    template <class T> ZM_FN T zm_atomic_##name(T* p, zm_id<T> v) {                                                                           \
         if constexpr (zm_is_half<T>)                                                                                                   \
             return zm_atomic_update(p, [v](T old) { return zm_cast<T>(zm_f##name(zm_cast<float>(old), zm_cast<float>(v))); });         \
         else if constexpr (zm_is_float<T>) return zm_atomic_update(p, [v](T old) { return zm_f##name(old, v); });                      \
@@ -493,12 +496,12 @@ template <class T> ZM_FN T zm_atomic_add(T* p, T v) {
 ZM_EXTREME(min, <)
 ZM_EXTREME(max, >)
 #undef ZM_EXTREME
-template <class T> ZM_FN T zm_atomic_and(T* p, T v) { return __atomic_fetch_and(p, v, __ATOMIC_ACQ_REL); }
-template <class T> ZM_FN T zm_atomic_or(T* p, T v) { return __atomic_fetch_or(p, v, __ATOMIC_ACQ_REL); }
-template <class T> ZM_FN T zm_atomic_xor(T* p, T v) { return __atomic_fetch_xor(p, v, __ATOMIC_ACQ_REL); }
-template <class T> ZM_FN T zm_atomic_xchg(T* p, T v) { return zm_atomic_update(p, [v](T) { return v; }); }
+template <class T> ZM_FN T zm_atomic_and(T* p, zm_id<T> v) { return __atomic_fetch_and(p, v, __ATOMIC_ACQ_REL); }
+template <class T> ZM_FN T zm_atomic_or(T* p, zm_id<T> v) { return __atomic_fetch_or(p, v, __ATOMIC_ACQ_REL); }
+template <class T> ZM_FN T zm_atomic_xor(T* p, zm_id<T> v) { return __atomic_fetch_xor(p, v, __ATOMIC_ACQ_REL); }
+template <class T> ZM_FN T zm_atomic_xchg(T* p, zm_id<T> v) { return zm_atomic_update(p, [v](T) { return v; }); }
 // Compares bits.
-template <class T> ZM_FN T zm_atomic_cas(T* p, T compare, T value) {
+template <class T> ZM_FN T zm_atomic_cas(T* p, zm_id<T> compare, zm_id<T> value) {
     using Word = typename zm_word<sizeof(T)>::type;
     Word expected = zm_bitcast<Word>(compare);
     __atomic_compare_exchange_n((Word*)p, &expected, zm_bitcast<Word>(value), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);

@@ -109,12 +109,12 @@ template <typename T, typename U> inline T zm_cast_rtz(U x) { return zm_caster_r
 // ---- integers -------------------------------------------------------------------------------------------------------
 
 // C's quotient and remainder; x / 0 and x % 0 are 0, and the smallest number over -1 wraps.
-template <typename T> inline T zm_idiv(T a, T b) {
+template <typename T> inline T zm_idiv(T a, typename zm_if<true, T>::type b) {
     bool minus = zm_is_signed<T>::value && b == T(-1);
     T q = T(a / (b == T(0) || minus ? T(1) : b));
     return minus ? T(ulong(0) - ulong(a)) : b == T(0) ? T(0) : q;
 }
-template <typename T> inline T zm_imod(T a, T b) {
+template <typename T> inline T zm_imod(T a, typename zm_if<true, T>::type b) {
     bool one = b == T(0) || (zm_is_signed<T>::value && b == T(-1));
     return T(a % (one ? T(1) : b));
 }
