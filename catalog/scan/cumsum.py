@@ -59,5 +59,5 @@ ENTRY = Entry(
     cases=CASES,
     sizes={"cpu": _case(1024, 2048), "gpu": _case(16384, 1024)},
     # The error of a sum grows with its terms, not with its value: sums of thousands of terms may end near 0.
-    tolerance={mx.float32: (2e-4, 2e-6), mx.float16: (1e-3, 1e-3), mx.bfloat16: (8e-3, 8e-3)},
+    tolerance={mx.float32: (5e-4, 2e-6), mx.float16: (1e-3, 1e-3), mx.bfloat16: (8e-3, 8e-3)},
 )

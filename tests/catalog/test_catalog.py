@@ -23,20 +23,21 @@ def word(dtype: mx.Dtype) -> str:
 
 
 def runs() -> Iterator[Any]:
-    """(entry, case, dtype, target): all cases in float32, the first five in half types, the two smallest in the interpreter."""
+    """(entry, case, dtype, target): all cases in float32, five in half types on the CPU, the two smallest in the interpreter."""
     for target in ("interpret", "cpu", "cuda", "metal"):
-        missing = pytest.mark.skipif(target not in HAVE, reason=f"this machine cannot run {target}: python -m zmlx doctor says why")
         for entry in ENTRIES:
+            if target not in HAVE:  # one skipped test an entry says so
+                mark = pytest.mark.skip(reason=f"this machine cannot run {target}: python -m zmlx doctor says why")
+                yield pytest.param(entry, entry.cases[0], mx.float32, target, marks=mark, id=f"{target}-{entry.name}")
+                continue
             for number, case in enumerate(entry.cases):
                 for dtype in entry.dtypes:
                     most = 2 if target == "interpret" else 5 if dtype != mx.float32 and target == "cpu" else 100
                     if number < most:
-                        yield pytest.param(
-                            entry, case, dtype, target, marks=missing, id=f"{target}-{entry.name}-{case.name}-{word(dtype)}"
-                        )
+                        yield pytest.param(entry, case, dtype, target, id=f"{target}-{entry.name}-{case.name}-{word(dtype)}")
 
 
-@pytest.mark.parametrize(("entry", "case", "dtype", "target"), runs())
+@pytest.mark.parametrize(("entry", "case", "dtype", "target"), list(runs()))
 def test_entry_agrees_with_its_reference(entry: Entry, case: Case, dtype: mx.Dtype, target: str) -> None:
     args = case.build(dtype)
     before = [np.array(a.astype(mx.float32)) if isinstance(a, mx.array) else a for a in args]
