@@ -52,42 +52,6 @@ class DType:
     def primitive_bitwidth(self) -> int:
         return self.bits
 
-    # Triton's spellings, which kernels ask at compile time.
-
-    def is_floating(self) -> bool:
-        return self.is_float
-
-    def is_fp16(self) -> bool:
-        return self.name == "float16"
-
-    def is_bf16(self) -> bool:
-        return self.name == "bfloat16"
-
-    def is_fp32(self) -> bool:
-        return self.name == "float32"
-
-    def is_fp64(self) -> bool:
-        return self.name == "float64"
-
-    def is_fp8(self) -> bool:
-        return self.is_float and self.bits == 8
-
-    def is_int1(self) -> bool:
-        return self.is_bool
-
-    def is_int_signed(self) -> bool:
-        return self.is_signed
-
-    def is_int_unsigned(self) -> bool:
-        return self.is_int and not self.is_signed
-
-    def is_ptr(self) -> bool:
-        return False
-
-    @property
-    def scalar(self) -> DType:
-        return self
-
     def range(self) -> tuple[int, int]:
         """Smallest and largest value of an integer type."""
         if self.is_signed:

@@ -14,6 +14,7 @@ from zmlx.frontend.codegen import trace
 from zmlx.frontend.source import ArrayArg, ConstexprArg, JitCallable, ScalarArg
 from zmlx.interp.tile import run
 from zmlx.ops.device import device_function
+from zmlx.passes.pipeline import optimize
 
 INF, NAN = float("inf"), float("nan")
 
@@ -32,7 +33,12 @@ def launch(kernel: Callable[..., Any], *args: Any, grid: tuple[int, int, int] = 
             specs[name], arrays[name] = ArrayArg(dtype or BY_NAME[x.dtype.name]), x.reshape(-1)
         else:
             specs[name], scalars[name] = ScalarArg(tl.float32 if isinstance(x, float) else tl.int64 if abs(x) >= 2**31 else tl.int32), x
-    run(trace(fn, specs), arrays, scalars, grid)
+    traced = trace(fn, specs)
+    copies = {k: v.copy() for k, v in arrays.items()}
+    run(traced, arrays, scalars, grid)
+    run(optimize(traced), copies, scalars, grid)
+    for name, x in arrays.items():  # the passes change no bit
+        np.testing.assert_array_equal(copies[name], x, name)
 
 
 # -- random numbers -----------------------------------------------------------------------------------------------------

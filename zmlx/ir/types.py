@@ -25,14 +25,6 @@ class Pointer:
     def bits(self) -> int:
         return 64
 
-    @property
-    def element_ty(self) -> DType:
-        """What kernels write: ptr.dtype.element_ty."""
-        return self.elem
-
-    def is_ptr(self) -> bool:
-        return True
-
 
 Elem = DType | Pointer
 
@@ -79,11 +71,6 @@ class Type:
     @property
     def scalar(self) -> Type:
         return Type(self.elem)
-
-    @property
-    def element_ty(self) -> Elem:
-        """What kernels write: x.type.element_ty; of a scalar pointer the type behind it."""
-        return self.elem.elem if isinstance(self.elem, Pointer) and not self.shape else self.elem
 
 
 @dataclass(frozen=True)
