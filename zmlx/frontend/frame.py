@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zmlx.errors import CompilationError, Loc, UndefinedNameError
@@ -97,6 +97,14 @@ class Frame:
         if found is None:
             found = self.locs[id(node)] = self.source.loc(node, self.caller)
         return found
+
+    def header(self, stmt: ast.stmt) -> Loc:
+        """Where a statement stands, without the block below it."""
+        loc = self.loc(stmt)
+        if loc.line == loc.end_line or self.opaque is not None:
+            return loc
+        text = self.source.lines[loc.line - self.source.first].partition("#")[0].rstrip()
+        return replace(loc, end_line=loc.line, end_col=len(text))
 
     def line(self, node: ast.AST | None) -> str:
         """ "line 7", for messages."""

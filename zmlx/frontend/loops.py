@@ -58,7 +58,10 @@ class Loops(Frame):
             raise UnsupportedSyntaxError(
                 "`else` after a loop is not supported", "write its statements after the loop", self.loc(node.orelse[0])
             )
-        kind, items = self._iterable(node.iter)
+        try:
+            kind, items = self._iterable(node.iter)
+        except CompilationError as e:
+            raise e.at(self.loc(node.iter)) from None
         if kind == "each":
             self._unrolled(node, items)
         else:
@@ -118,7 +121,7 @@ class Loops(Frame):
         for keyword in node.keywords:
             key = keyword.arg or "**"
             if python or key not in RANGE_OPTIONS | {"arg1", "arg2", "step"} or key in values:
-                raise CallError(f"{name} has no keyword argument `{key}`", f"its signature is {signature}", self.loc(keyword.value))
+                raise CallError(f"{name} has no keyword argument `{key}`", f"its signature is {signature}", self.loc(keyword))
             values[key] = (self.expr(keyword.value), keyword.value)
         for key in RANGE_OPTIONS & values.keys():
             option = values.pop(key)

@@ -42,7 +42,7 @@ class Statements(Calls, Branches, Loops):
                     visit = _VISIT.get(kind)
                     if visit is None:
                         what, remedy = describe_syntax(stmt)
-                        raise UnsupportedSyntaxError(f"{what} is not supported in kernels", remedy)
+                        raise UnsupportedSyntaxError(f"{what} is not supported in kernels", remedy, self.header(stmt))
                     visit(self, stmt)
             except CompilationError as e:
                 raise e.at(self.loc(stmt)) from None
