@@ -1,13 +1,13 @@
 """GPU kernels for MLX, written in Python with Triton's semantics.
 
-    import mlx.core as mx, zmlx, zmlx.language as tl
+import mlx.core as mx, zmlx, zmlx.language as tl
 
-    @zmlx.jit
-    def add_kernel(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
-        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-        tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n) + tl.load(y_ptr + at, mask=at < n), mask=at < n)
+@zmlx.jit
+def add_kernel(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n) + tl.load(y_ptr + at, mask=at < n), mask=at < n)
 
-    out = add_kernel[(zmlx.cdiv(n, 1024),)](x, y, zmlx.empty_like(x), n, BLOCK=1024)
+out = add_kernel[(zmlx.cdiv(n, 1024),)](x, y, zmlx.empty_like(x), n, BLOCK=1024)
 """
 
 from zmlx import errors, language

@@ -9,6 +9,7 @@ name. A folder that cannot be written costs one `CacheWarning`; the work goes on
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import os
 import shutil
@@ -80,10 +81,8 @@ def _write(path: Path, data: bytes) -> None:
             f.write(data)
         os.replace(temporary, path)
     except BaseException:
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
-        except OSError:
-            pass
         raise
     _sweep(path.parent)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import mlx.core as mx
@@ -65,22 +66,28 @@ class ZeroArray(FreshArray):
     zeroed = True
 
 
+@lru_cache(maxsize=32)
+def _zero(dtype: mx.Dtype) -> mx.array:
+    """What fresh arrays are a broadcast of: one cheap node, dropped unevaluated when a launch rebinds the array."""
+    return mx.array(False).astype(dtype) if dtype == mx.float64 else mx.array(0, dtype)
+
+
 def empty(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
     """An output array for kernels: shape and dtype without content.
 
     Elements that a kernel does not write are unspecified. Atomics, and loads by a kernel that also writes it, find zeros.
     """
-    return EmptyArray(mx.zeros(shape, dtype))
+    return EmptyArray(mx.broadcast_to(_zero(dtype), shape))
 
 
 def empty_like(x: mx.array, dtype: mx.Dtype | None = None) -> mx.array:
     """`empty` with another array's shape and dtype."""
-    return EmptyArray(mx.zeros(x.shape, x.dtype if dtype is None else dtype))
+    return EmptyArray(mx.broadcast_to(_zero(x.dtype if dtype is None else dtype), x.shape))
 
 
 def zeros(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
     """An output array of zeros: what a kernel does not write stays 0, atomics start from 0."""
-    return ZeroArray(mx.zeros(shape, dtype))
+    return ZeroArray(mx.broadcast_to(_zero(dtype), shape))
 
 
 def full(shape: int | Sequence[int], value: float | int | bool, dtype: mx.Dtype | None = None) -> mx.array:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ import mlx.core as mx
 from zmlx import knobs
 from zmlx.errors import DeviceAssertError, LaunchError
 from zmlx.runtime import signature, toolchain
-from zmlx.runtime.roles import Role, Scalar
+from zmlx.runtime.roles import Role, Scalar, packer
 from zmlx.targets.compiled import Compiled
 
 _POOL = Path(__file__).with_name("host_pool.cpp")
 _SMALL = 16 * 1024  # bytes up to which copying a template beats evaluating an op
-_PAD = {1: "7x", 4: "4x", 8: ""}
+_PAD = {"?": "7x", "i": "4x", "I": "4x", "f": "4x"}  # a slot of 8 bytes each
 
 
 class _Kernel(ctypes.Structure):
@@ -46,7 +45,7 @@ def threads() -> int:
 
 
 class _Mould:
-    """Lets mx.array() copy an array at once, whatever its dtype: 1 µs, where evaluating any op costs 16."""
+    """Lets mx.array() copy an array at once where a memoryview cannot (bfloat16, float64)."""
 
     __slots__ = ("array",)
 
@@ -63,12 +62,13 @@ class _Mould:
 class _Allocator:
     """Makes evaluated row-contiguous arrays of one dtype whose content does not matter.
 
-    MLX has no uninitialised array. For small ones an old array is copied eagerly; for large ones zeros are evaluated.
+    MLX has no uninitialised array. A small one is an eager copy of a template, which costs 0.7 µs where evaluating any op
+    costs 16; a large one is zeros, evaluated.
     """
 
     def __init__(self, dtype: mx.Dtype) -> None:
         self.dtype = dtype
-        self.moulds: dict[tuple[int, ...], _Mould] = {}
+        self.moulds: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, shape: tuple[int, ...]) -> mx.array:
         mould = self.moulds.get(shape)
@@ -76,11 +76,12 @@ class _Allocator:
             return mx.array(mould)
         new = mx.zeros(shape, self.dtype)
         mx.eval(new)
-        if new.nbytes <= _SMALL and self.dtype != mx.bool_:
+        if new.nbytes <= _SMALL:
             if len(self.moulds) >= 16:
                 self.moulds.clear()
-            self.moulds[shape] = _Mould(mx.zeros(shape, self.dtype))
-            mx.eval(self.moulds[shape].array)
+            template = mx.zeros(shape, self.dtype)
+            mx.eval(template)
+            self.moulds[shape] = _Mould(template) if self.dtype in (mx.bfloat16, mx.float64) else memoryview(template)  # type: ignore[arg-type]
         return new
 
 
@@ -96,13 +97,13 @@ class HostKernel:
         self.roles = tuple(roles)
         self.written = tuple((i, r.content, _Allocator(signature.MLX_OF[r.dtype])) for i, r in enumerate(roles) if r.writes)
         self.no_sources = (None,) * len(roles)
-        self.pack = struct.Struct("<" + "".join(s.code + _PAD[struct.calcsize("<" + s.code)] for s in scalars)).pack
+        self.pack = packer(scalars, _PAD)
         self.launch = _launch_function()
         self.threads = threads()
 
-    def execute(self, arrays: list[mx.array], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+    def execute(self, passed: tuple[mx.array, ...], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
         """Runs the kernel; returns the new values of the written arrays, in parameter order. Nothing passed changes."""
-        new: list[mx.array] = []
+        arrays, new = list(passed), []
         sources: Any = self.no_sources
         for i, content, allocate in self.written:
             old = arrays[i]
@@ -111,10 +112,11 @@ class HostKernel:
             if content is not None:
                 sources = list(sources)
                 sources[i] = True if content == "zeros" else old
+        packed = self.pack(*scalars)
         try:
-            said = self.launch(self.address, tuple(arrays), tuple(sources), self.pack(*scalars), grid, self.threads)
+            said = self.launch(self.address, tuple(arrays), tuple(sources), packed, grid, self.threads)
             if said is not None:
-                self._settle(said, arrays, sources, scalars, grid)
+                self._settle(said, arrays, sources, packed, grid)
         except (RuntimeError, ValueError) as e:
             if "[eval]" not in str(e):
                 raise
@@ -124,7 +126,7 @@ class HostKernel:
             ) from None
         return new
 
-    def _settle(self, said: Any, arrays: list[mx.array], sources: Any, scalars: Sequence[Any], grid: tuple[int, int, int]) -> None:
+    def _settle(self, said: Any, arrays: list[mx.array], sources: Any, packed: bytes, grid: tuple[int, int, int]) -> None:
         """Handles what a launch answers when it is not simply done: arrays to be made contiguous, reports."""
         n = len(arrays)
         while isinstance(said, int):
@@ -135,7 +137,7 @@ class HostKernel:
                 arrays[at] = mx.contiguous(arrays[at])
             else:
                 sources[at - n] = mx.contiguous(sources[at - n])
-            said = self.launch(self.address, tuple(arrays), tuple(sources), self.pack(*scalars), grid, self.threads)
+            said = self.launch(self.address, tuple(arrays), tuple(sources), packed, grid, self.threads)
         failed = None
         for kind, text in said or ():
             if kind == 0:

@@ -22,7 +22,7 @@ class InterpretedKernel:
     def __init__(self, function: Function, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         self.function, self.roles, self.scalars = function, tuple(roles), tuple(scalars)
 
-    def execute(self, arrays: list[mx.array], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+    def execute(self, arrays: tuple[mx.array, ...], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
         """Runs the kernel; returns the new values of the written arrays, in parameter order. Nothing passed changes."""
         for role, array in zip(self.roles, arrays, strict=True):
             signature.refuse_empty(role.name, array)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import mlx.core as mx
@@ -12,7 +14,8 @@ import mlx.core as mx
 from zmlx.errors import ArgumentError, InternalCompilerError, TargetUnavailableError, ZmlxError
 from zmlx.frontend.source import NO_DEFAULT, JitCallable, Parameter
 from zmlx.runtime import cache, device, signature
-from zmlx.runtime.launcher import Plan, as_launch_error, check_options
+from zmlx.runtime.fresh import EmptyArray
+from zmlx.runtime.launcher import Plan, argument_error, check_options
 from zmlx.runtime.roles import Role, Scalar
 from zmlx.runtime.signature import Bound
 from zmlx.targets.compiled import Compiled
@@ -49,18 +52,7 @@ class JitFunction(JitCallable):
         raise ArgumentError(f"{self.__name__} is a kernel: say how many programs to run, {self.__name__}[grid](...)")
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
-        launch = self._launch or self._make_launch()
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return launch(grid, *args, **kwargs)
-            except TypeError:
-                problem = as_launch_error(self.__name__, self.params, args, kwargs)
-                if problem is None:
-                    raise
-                raise problem from None
-
-        return call
+        return partial(self._launch or self._make_launch(), grid)
 
     def compile(self, *args: Any, target: str | None = None, num_warps: int = 4, num_stages: int | None = None, **kwargs: Any) -> Compiled:
         """Compiles for a target without launching; needs no device.
@@ -69,14 +61,12 @@ class JitFunction(JitCallable):
         target  "metal", "cuda", "cpu" or "interpret"; by default the one that launches go to now.
         Returns the Compiled, with .target, .source, .tile_ir and .simt_ir.
         """
-        problem = as_launch_error(self.__name__, self.params, args, kwargs)
+        problem = argument_error(self.__name__, self.params, len(args), kwargs)
         if problem is not None:
             raise problem
-        if "stream" in kwargs and "stream" not in {p.name for p in self.params}:
-            raise ArgumentError("compile() takes no stream")
         name = device.known(target) if target is not None else device.current_target()
         values = dict(zip((p.name for p in self.params), args, strict=False)) | kwargs
-        ordered = tuple(values[p.name] if p.name in values else p.default for p in self.params)
+        ordered = tuple(values.get(p.name, p.default) for p in self.params)
         check_options(self.__name__, num_warps, num_stages)
         return self._compile(self._bind(ordered, name), name, num_warps)[0]
 
@@ -85,50 +75,52 @@ class JitFunction(JitCallable):
     def _make_launch(self) -> Callable[..., Any]:
         """A Python function with the kernel's own signature, so that Python itself binds the arguments.
 
-        It builds the key of the launch and calls the plan found under it. A kernel parameter that has an option's name
-        (num_warps: tl.constexpr) receives the option.
+        It builds the key of the launch and calls the plan found under it. An argument that is absent has a key that no
+        plan has, and is refused on the cold path. A kernel parameter that has an option's name (num_warps: tl.constexpr)
+        receives the option.
         """
         env: dict[str, Any] = {
-            "_plans": self._plans, "_prepare": self._prepare, "_array": mx.array, "_key": signature.key,
-            "_plain": signature.plain_key, "_constant": signature.constant_key, "_target": device.current_target,
+            "_plans": self._plans, "_prepare": self._prepare, "_refuse": self._refuse, "_array": mx.array, "_empty": EmptyArray,
+            "_key": signature.key, "_plain": signature.plain_key, "_constant": signature.constant_key,
+            "_target": device.current_target,
         }  # fmt: skip
-        head, keys, star = [], [], False
+        positional: list[str] = []
+        named: list[str] = []
+        keys = []
         for p in self.params:
-            default = ""
-            if p.default is not NO_DEFAULT:
-                env[f"_default_{p.name}"] = p.default
-                default = f"=_default_{p.name}"
-            elif p.name in _OPTIONS:
-                env[f"_default_{p.name}"] = _OPTIONS[p.name]
-                default = f"=_default_{p.name}"
-            if p.keyword_only and not star:
-                head.append("*")
-                star = True
-            head.append(p.name + default)
+            env[f"_default_{p.name}"] = _OPTIONS.get(p.name, NO_DEFAULT) if p.default is NO_DEFAULT else p.default
+            (named if p.keyword_only else positional).append(f"{p.name}=_default_{p.name}")
             keys.append(_key_text(p))
         own = {p.name for p in self.params}
-        if not star:
-            head.append("*")
-        head += [f"{name}={default!r}" for name, default in _OPTIONS.items() if name not in own]
+        named += [f"{name}={default!r}" for name, default in _OPTIONS.items() if name not in own]
         values = "".join(p.name + ", " for p in self.params)
         text = (
-            f"def launch(_grid, /, {', '.join(head)}):\n"
+            f"def {self.__name__}({', '.join(['_grid', '/', *positional, '*_extra', *named, '**_unknown'])}):\n"
+            f"    if _extra or _unknown:\n"
+            f"        _refuse(_extra, _unknown)\n"
             f"    _where = _target()\n"
-            f"    _k = (_where, num_warps, num_stages, {', '.join(keys)})\n"
             f"    _values = ({values})\n"
             f"    try:\n"
-            f"        _plan = _plans[_k]\n"
+            f"        _plan = _plans[_where, num_warps, num_stages, {', '.join(keys)}]\n"
             f"    except (KeyError, TypeError):\n"
-            f"        _plan = _prepare(_k, _values, _where, num_warps, num_stages)\n"
+            f"        _plan = _prepare((_where, num_warps, num_stages, {', '.join(keys)}), _values, _where, num_warps, num_stages)\n"
             f"    return _plan(_grid, _values, stream)\n"
         )
         exec(compile(text, f"<launch of {self.__name__}>", "exec"), env)
-        self._launch = env["launch"]
-        return env["launch"]
+        self._launch = env[self.__name__]
+        return env[self.__name__]
 
     # ---- the cold path ----------------------------------------------------------------------------------------------
 
+    def _refuse(self, extra: tuple[Any, ...], unknown: dict[str, Any]) -> None:
+        given = len([p for p in self.params if not p.keyword_only]) + len(extra) if extra else 0
+        raise argument_error(self.__name__, self.params, given, unknown) or ArgumentError("the arguments do not fit")
+
     def _prepare(self, key: Any, values: tuple[Any, ...], target: str, num_warps: Any, num_stages: Any) -> Plan:
+        absent = [p.name for p, v in zip(self.params, values, strict=True) if v is NO_DEFAULT]
+        if absent:
+            present = {p.name: None for p in self.params if p.name not in absent}
+            raise argument_error(self.__name__, self.params, 0, present) or ArgumentError("arguments are missing")
         check_options(self.__name__, num_warps, num_stages)
         lack = device.missing(target)
         if lack:
@@ -146,10 +138,8 @@ class JitFunction(JitCallable):
         plan = self._plan(compiled, function, bound, target)
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        try:
+        with contextlib.suppress(TypeError):  # a constant that cannot be hashed
             self._plans[key] = plan
-        except TypeError:  # a constant that cannot be hashed
-            pass
         return plan
 
     def _bind(self, values: tuple[Any, ...], target: str) -> dict[str, Bound]:
@@ -176,7 +166,9 @@ class JitFunction(JitCallable):
             found = self._compiled[key] = self._compile_anew(key, args, target, num_warps, frozenset(inout))
         return found
 
-    def _compile_anew(self, key: str, args: Mapping[str, Any], target: str, num_warps: int, inout: frozenset[str]) -> tuple[Compiled, Function | None]:
+    def _compile_anew(
+        self, key: str, args: Mapping[str, Any], target: str, num_warps: int, inout: frozenset[str]
+    ) -> tuple[Compiled, Function | None]:
         stored = cache.digest("kernel-1", cache.fingerprint(), self.__module__, self.__qualname__, self.source_hash, key)
         if target != "interpret":  # which runs the traced IR, with the user's lines in it
             text = cache.get("kernels", stored)
@@ -233,14 +225,17 @@ class JitFunction(JitCallable):
             from zmlx.runtime import mlx_backend
 
             backend = (mlx_backend.MetalKernel if target == "metal" else mlx_backend.CudaKernel)(compiled, roles, kinds)
-        return Plan(self.__name__, tuple(bound), target, compiled.threads, arrays, written, scalars, kinds, backend.execute)
+        return Plan(self.__name__, tuple(bound), target, compiled.threads, arrays, written, scalars, backend.execute)
 
 
 def _key_text(p: Parameter) -> str:
     n = p.name
     if p.is_constexpr:
         return f"{n} if {n}.__class__ is int else _constant({n})"
-    return f"{n}.dtype if {n}.__class__ is _array else {'_plain' if p.do_not_specialize else '_key'}({n})"
+    return (
+        f"{n}.dtype if (_c := {n}.__class__) is _array else (_c, {n}.dtype) if _c is _empty "
+        f"else {'_plain' if p.do_not_specialize else '_key'}({n})"
+    )
 
 
 def _dump(function: Function | None) -> str:
@@ -269,5 +264,3 @@ def jit(fn: Callable[..., Any] | None = None, /, *, do_not_specialize: Iterable[
     if fn is None:
         return lambda f: JitFunction(f, do_not_specialize=do_not_specialize)
     return JitFunction(fn)
-
-

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import mlx.core as mx
 
-from zmlx.errors import ArgumentError, GridError, LaunchError, LaunchOptionError
+from zmlx.errors import ArgumentError, GridError, LaunchOptionError
 from zmlx.frontend.source import NO_DEFAULT
-from zmlx.runtime.roles import Scalar
 
 _setitem = mx.array.__setitem__
 _MAX_GRIDS = 256
 _INT_MAX = (1 << 31) - 1
-Execute = Callable[[list[mx.array], Sequence[Any], tuple[int, int, int], Any], list[mx.array]]
+Execute = Callable[[tuple[mx.array, ...], Sequence[Any], tuple[int, int, int], Any], list[mx.array]]
 
 
 class Plan:
@@ -29,15 +27,14 @@ class Plan:
     execute     the backend's launch: (arrays, scalars, grid, stream) -> new values of the written arrays
     """
 
-    __slots__ = ("arrays", "execute", "grids", "kernel", "names", "scalars", "target", "threads", "wide", "written")
+    __slots__ = ("arrays", "execute", "grids", "kernel", "names", "scalars", "target", "threads", "written")
 
     def __init__(self, kernel: str, names: Sequence[str], target: str, threads: int, arrays: Sequence[int], written: Sequence[int],
-                 scalars: Sequence[int], kinds: Sequence[Scalar], execute: Execute) -> None:  # fmt: skip
+                 scalars: Sequence[int], execute: Execute) -> None:  # fmt: skip
         self.kernel, self.names, self.target, self.threads = kernel, tuple(names), target, threads
-        self.arrays, self.written, self.scalars = tuple(arrays), tuple(written), tuple(scalars)
+        self.arrays, self.written, self.scalars = _picker(arrays), tuple(written), _picker(scalars)
         self.execute = execute
         self.grids: dict[Any, tuple[int, int, int]] = {}
-        self.wide = any(k.dtype.is_float for k in kinds)
 
     def __call__(self, grid: Any, values: tuple[Any, ...], stream: Any) -> Any:
         """Launches; returns what was written: None, one array, or a tuple in parameter order."""
@@ -46,11 +43,9 @@ class Plan:
         except (KeyError, TypeError):
             dims = self.dims(grid, values)
         if stream is not None and not isinstance(stream, _STREAMS):
-            raise LaunchOptionError(f"stream= takes an MLX stream or device, got {type(stream).__name__}; make one with mx.new_stream(mx.gpu)")
-        passed = [values[i] for i in self.scalars]
-        if self.wide:
-            passed = [_finite32(v) if v.__class__ is float else v for v in passed]
-        new = self.execute([values[i] for i in self.arrays], passed, dims, stream)
+            kind = type(stream).__name__
+            raise LaunchOptionError(f"stream= takes an MLX stream or device, got {kind}; make one with mx.new_stream(mx.gpu)")
+        new = self.execute(self.arrays(values), self.scalars(values), dims, stream)
         written = self.written
         if len(written) == 1:
             old = values[written[0]]
@@ -81,9 +76,14 @@ class Plan:
 _STREAMS = tuple(t for t in (getattr(mx, n, None) for n in ("Stream", "Device", "DeviceType", "ThreadLocalStream")) if t is not None)
 
 
-def _finite32(v: float) -> float:
-    """A float that struct packs as float32: what is too large becomes infinite, as in C."""
-    return math.copysign(math.inf, v) if abs(v) > 3.4028235677973366e38 else v
+def _picker(places: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Takes the values at some places, as a tuple."""
+    if len(places) >= 2:
+        return operator.itemgetter(*places)
+    if places:
+        place = places[0]
+        return lambda values: (values[place],)
+    return lambda values: ()
 
 
 def check_grid(kernel: str, grid: Any, target: str, threads: int) -> tuple[int, int, int]:
@@ -122,26 +122,26 @@ def check_options(kernel: str, num_warps: Any, num_stages: Any) -> None:
         raise LaunchOptionError(f"num_stages={num_stages!r} for {kernel}; it is an integer from 1 to 16")
 
 
-def as_launch_error(kernel: str, params: Sequence[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> LaunchError | None:
-    """Why arguments do not bind to a kernel's parameters; None if they do."""
-    options = {"num_warps", "num_stages", "stream"}
+def argument_error(kernel: str, params: Sequence[Any], given: int, kwargs: dict[str, Any]) -> ArgumentError | None:
+    """Why `given` positional arguments and these keywords do not bind to a kernel's parameters; None if they do."""
+    options = ("num_warps", "num_stages", "stream")
     names = [p.name for p in params]
     shown = f"{kernel}({', '.join(names)})"
     positional = [p for p in params if not p.keyword_only]
-    if len(args) > len(positional):
-        return ArgumentError(f"{shown} takes {len(positional)} arguments by position, got {len(args)}; options such as num_warps= go by name")
-    bound = [p.name for p in positional[: len(args)]]
+    if given > len(positional):
+        return ArgumentError(f"{shown} takes {len(positional)} arguments by position, got {given}; options such as num_warps= go by name")
+    bound = [p.name for p in positional[:given]]
     for name in kwargs:
-        if name in bound:
-            return ArgumentError(f"{shown} got {name} twice: by position and by name; pass it once")
         if name not in names and name not in options:
-            return ArgumentError(f"{shown} has no parameter {name!r}; {_closest(name, [*names, *sorted(options)])}")
-    absent = [p for p in params if p.name not in bound and p.name not in kwargs and p.name not in options and p.default is NO_DEFAULT]
-    if absent:
-        constexprs = [p.name for p in absent if p.is_constexpr]
-        if constexprs:
-            return ArgumentError(f"{shown} needs the constexpr {', '.join(constexprs)}; pass it by name: {constexprs[0]}=…")
-        return ArgumentError(f"{shown} needs {', '.join(p.name for p in absent)} as well ({len(args) + len(kwargs)} arguments were given)")
+            return ArgumentError(f"{shown} has no parameter {name!r}; {_closest(name, [*names, *options])}")
+        if name in bound:
+            return ArgumentError(f"{shown} got {name} twice, by position and by name; pass it once")
+    missing = [p for p in params if p.name not in (*bound, *kwargs, *options) and p.default is NO_DEFAULT]
+    constexprs = [p.name for p in missing if p.is_constexpr]
+    if constexprs and len(constexprs) == len(missing):
+        return ArgumentError(f"{shown} needs the constexpr {', '.join(constexprs)}; pass it by name: {constexprs[0]}=…")
+    if missing:
+        return ArgumentError(f"{shown} needs {', '.join(p.name for p in missing)} as well")
     return None
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import mlx.core as mx
 
 from zmlx.runtime import signature, toolchain
-from zmlx.runtime.roles import Role, Scalar
+from zmlx.runtime.roles import Role, Scalar, as_float32, packer
 from zmlx.targets.compiled import Compiled
 
 _LEAST = 8  # elements of an input on Metal
@@ -42,6 +42,9 @@ _METAL_COPY = """
   ulong n = zm_n[0] | ((ulong)zm_n[1] << 32);
   for (ulong i = thread_position_in_grid.x; i < n; i += threads_per_grid.x) zm_out[i] = zm_in[i];
 """
+
+Grid = tuple[int, int, int]
+
 
 def _words(value: int) -> tuple[int, int]:
     """A 64-bit pattern as two int32, low word first."""
@@ -66,7 +69,7 @@ class GpuKernel:
         self.init = 0.0 if any(roles[i].content == "zeros" for i in self.makes) else None
         self.place = {i: k for k, i in enumerate(i for i, r in enumerate(roles) if r.writes)}
 
-    def execute(self, arrays: list[mx.array], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+    def execute(self, arrays: tuple[mx.array, ...], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
         """Adds the launch to the graph; returns the new values of the written arrays, in parameter order."""
         for role, array in zip(self.roles, arrays, strict=True):
             if array.size == 0:
@@ -97,7 +100,7 @@ class GpuKernel:
         """A copy by a custom kernel; `after` names an array that must be there first."""
         raise NotImplementedError
 
-    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
         """The launch proper."""
         raise NotImplementedError
 
@@ -108,10 +111,10 @@ class CudaKernel(GpuKernel):
     def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         super().__init__(compiled, roles, scalars)
         self.cubin = toolchain.build_cubin(compiled.source, toolchain.cuda_arch())
-        self.wide = any(s.dtype.bits == 64 for s in scalars)
+        self.plain = all(s.dtype.name in ("int1", "int32") for s in scalars)
         self.threadgroup = (compiled.threads, 1, 1)
 
-    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
         threads = self.compiled.threads
         return mx.fast.precompiled_cuda_kernel(
             name=self.compiled.entry,
@@ -119,7 +122,7 @@ class CudaKernel(GpuKernel):
             inputs=inputs,
             output_shapes=shapes,
             output_dtypes=self.dtypes,
-            scalars=self._split(scalars) if self.wide else scalars,
+            scalars=scalars if self.plain else self._split(scalars),
             grid=(grid[0] * threads, grid[1], grid[2]),
             threadgroup=self.threadgroup,
             shared_memory=self.compiled.shared_bytes,
@@ -131,7 +134,7 @@ class CudaKernel(GpuKernel):
     def _split(self, scalars: Sequence[Any]) -> list[Any]:
         out: list[Any] = []
         for s, v in zip(self.scalars, scalars, strict=True):
-            out += struct.unpack("<ii", struct.pack("<" + s.code, v)) if s.dtype.bits == 64 else (v,)
+            out += struct.unpack("<ii", struct.pack("<" + s.code, v)) if s.dtype.bits == 64 else (as_float32(v),)
         return out
 
     def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
@@ -160,7 +163,7 @@ class MetalKernel(GpuKernel):
     def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         super().__init__(compiled, roles, scalars)
         names = [roles[i].symbol for i in (*self.reads, *self.keeps)]
-        self.kernel = mx.fast.metal_kernel(
+        self.kernel: Any = mx.fast.metal_kernel(
             name=compiled.entry,
             input_names=[*names, "zm_scalars"] if scalars else names,
             output_names=[roles[i].symbol for i in self.makes] or ["zm_token"],
@@ -169,7 +172,7 @@ class MetalKernel(GpuKernel):
             ensure_row_contiguous=True,
         )
         self.threadgroup = (compiled.threads, 1, 1)
-        self.pack = struct.Struct("<" + "".join("?3x" if s.code == "?" else s.code for s in scalars)).pack
+        self.pack = packer(scalars, {"?": "3x"})
         self.packs: dict[bytes, mx.array] = {}
 
     def input(self, array: mx.array, stream: Any) -> mx.array:
@@ -195,7 +198,7 @@ class MetalKernel(GpuKernel):
             found = self.packs[key] = mx.array([*words, *[0] * (_LEAST - len(words))], mx.uint32)
         return found
 
-    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
+    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
         if self.scalars:
             inputs.append(self.scalar_buffer(scalars))
         return self.kernel(
@@ -223,9 +226,7 @@ class MetalKernel(GpuKernel):
 @functools.lru_cache(maxsize=2)
 def _metal_copy(settle: bool) -> Any:
     names = ["zm_in", "zm_n", "zm_after"] if settle else ["zm_in", "zm_n"]
-    return mx.fast.metal_kernel(
-        name="zm_settle" if settle else "zm_copy", input_names=names, output_names=["zm_out"], source=_METAL_COPY
-    )
+    return mx.fast.metal_kernel(name="zm_settle" if settle else "zm_copy", input_names=names, output_names=["zm_out"], source=_METAL_COPY)
 
 
 @functools.lru_cache(maxsize=64)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zmlx.dtypes import DType
 
@@ -33,3 +37,22 @@ class Scalar:
     @property
     def code(self) -> str:
         return {"int1": "?", "int32": "i", "int64": "q", "uint64": "Q", "uint32": "I", "float32": "f", "float64": "d"}[self.dtype.name]
+
+
+def packer(scalars: Sequence[Scalar], pad: dict[str, str]) -> Callable[..., bytes]:
+    """Packs run-time numbers, little endian; `pad` gives the fill after each code. A float that float32 cannot hold
+    becomes infinite, as in C."""
+    plain = struct.Struct("<" + "".join(s.code + pad.get(s.code, "") for s in scalars)).pack
+
+    def pack(*values: Any) -> bytes:
+        try:
+            return plain(*values)
+        except OverflowError:
+            return plain(*map(as_float32, values))
+
+    return pack
+
+
+def as_float32(v: Any) -> Any:
+    """A float beyond float32's range as an infinity; anything else as it is."""
+    return math.copysign(math.inf, v) if isinstance(v, float) and abs(v) >= 3.4028235677973366e38 else v

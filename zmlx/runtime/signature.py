@@ -174,7 +174,7 @@ def constant(v: Any) -> Any:
         return v.item()
     if type(v).__name__ == "constexpr" and hasattr(v, "value"):
         return constant(v.value)
-    raise ArgumentError(f"a {type(v).__name__} cannot be a constant of a kernel; pass a number, string, None, dtype, jit function or a tuple of these")
+    raise ArgumentError(f"a {type(v).__name__} cannot be a constant; pass a number, string, None, dtype, jit function or a tuple of these")
 
 
 # ---- arguments: what a key means ------------------------------------------------------------------------------------
@@ -200,7 +200,8 @@ def bind(name: str, v: Any, *, is_constexpr: bool, specialize: bool, target: str
     array = isinstance(v, (mx.array, ArraySpec))
     if is_constexpr:
         if array:
-            raise ArgumentError(f"{name} is a constexpr, got an array of shape {tuple(v.shape)}; pass a Python number (x.item() reads one element)")
+            got = f"an array of shape {tuple(v.shape)}"
+            raise ArgumentError(f"{name} is a constexpr, got {got}; pass a Python number (x.item() reads one element)")
         try:
             return Bound(ConstexprArg(constant(v)))
         except ArgumentError as e:
@@ -219,7 +220,7 @@ def bind(name: str, v: Any, *, is_constexpr: bool, specialize: bool, target: str
         return Bound(ConstexprArg(constant(v)))
     except ArgumentError:
         raise ArgumentError(
-            f"{name} is a {type(v).__name__}; a kernel takes MLX arrays, numbers, None, strings, dtypes, jit functions and tuples of constants"
+            f"{name} is a {type(v).__name__}; pass an MLX array, a number, None, a string, dtype, jit function or a tuple of these"
         ) from None
 
 
@@ -229,11 +230,13 @@ def _bind_array(name: str, v: Any, target: str, guarded: bool) -> Bound:
     else:
         found = DTYPE_OF.get(v.dtype)
         if found is None:
-            raise ArrayError(f"{name} is a {v.dtype} array, which kernels cannot take; split it into real and imaginary parts (mx.real, mx.imag)")
+            raise ArrayError(f"{name} is a {v.dtype} array, which kernels cannot take; split it with mx.real and mx.imag")
         dtype, fresh = found, isinstance(v, FreshArray)
         zeroed = isinstance(v, FreshArray) and v.zeroed
     if dtype is dt.float64 and target not in ("cpu", "interpret"):
-        raise ArrayError(f"{name} is a float64 array, which MLX holds on the CPU only; use {name}.astype(mx.float32), or zmlx.use_target('cpu')")
+        raise ArrayError(
+            f"{name} is a float64 array, which MLX holds on the CPU only; use {name}.astype(mx.float32), or zmlx.use_target('cpu')"
+        )
     aligned = target in ("metal", "cuda") and (fresh or guarded)
     return Bound(ArrayArg(dtype, 16 if aligned else 1), fresh, zeroed)
 

@@ -29,7 +29,9 @@ PRELUDE = Path(__file__).resolve().parent.parent / "targets" / "prelude"
 CXX_FLAGS = ("-std=c++20", "-O3", "-shared", "-fPIC", "-fwrapv", "-fno-math-errno", "-fno-trapping-math",
              "-ffp-contract=off", "-fno-strict-aliasing", "-fvisibility=hidden", "-pthread")  # fmt: skip
 NVRTC_FLAGS = ("--std=c++17", "-default-device")
-_INSTALL = "install g++ 12 or clang++ 14 or newer (Debian/Ubuntu: apt-get install g++; macOS: xcode-select --install), or name one in ZMLX_CXX"
+_INSTALL = (
+    "install g++ 12 or clang++ 14 or newer (Debian/Ubuntu: apt-get install g++; macOS: xcode-select --install), or name one in ZMLX_CXX"
+)
 _SMALLEST = {"gcc": 12, "clang": 14}
 
 
@@ -125,7 +127,9 @@ def _run(command: Sequence[str]) -> str:
     except subprocess.TimeoutExpired:
         raise ToolchainError(f"{command[0]} did not finish within 300 s") from None
     if done.returncode:
-        raise ToolchainError(f"{os.path.basename(command[0])} failed with status {done.returncode}:\n{(done.stderr or done.stdout).strip()}")
+        raise ToolchainError(
+            f"{os.path.basename(command[0])} failed with status {done.returncode}:\n{(done.stderr or done.stdout).strip()}"
+        )
     return done.stdout
 
 
@@ -162,7 +166,12 @@ def _nvidia_folders() -> list[str]:
     """Where NVIDIA's wheels (which MLX's CUDA wheels bring) and toolkits lie, likeliest first."""
     packages = {sysconfig.get_paths()["purelib"], *sys.path, *site.getsitepackages(), site.getusersitepackages()}
     wheels = [d for p in packages for d in glob.glob(os.path.join(p, "nvidia", "*")) if os.path.isdir(d)]
-    homes = [os.environ.get("CUDA_HOME", ""), os.environ.get("CUDA_PATH", ""), "/usr/local/cuda", *sorted(glob.glob("/usr/local/cuda-*"), reverse=True)]
+    homes = [
+        os.environ.get("CUDA_HOME", ""),
+        os.environ.get("CUDA_PATH", ""),
+        "/usr/local/cuda",
+        *sorted(glob.glob("/usr/local/cuda-*"), reverse=True),
+    ]
     return sorted(wheels, reverse=True) + [h for h in homes if h and os.path.isdir(h)]
 
 
@@ -199,7 +208,9 @@ def cuda_includes() -> tuple[str, ...]:
 def _nvrtc() -> tuple[ctypes.CDLL, str]:
     path = nvrtc_path()
     if path is None:
-        raise ToolchainError("the cuda target needs NVRTC, and no libnvrtc was found: pip install 'mlx[cuda13]' (or nvidia-cuda-nvrtc), or set CUDA_HOME")
+        raise ToolchainError(
+            "the cuda target needs NVRTC, and no libnvrtc was found: pip install 'mlx[cuda13]' (or nvidia-cuda-nvrtc), or set CUDA_HOME"
+        )
     lib = ctypes.CDLL(path)
     lib.nvrtcGetErrorString.restype = ctypes.c_char_p
     major, minor = ctypes.c_int(), ctypes.c_int()
