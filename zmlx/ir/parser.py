@@ -144,7 +144,7 @@ class _Parser:
         return name, self.type()
 
     def ops(self, block: Block) -> None:
-        while not self.peek("}") and not self.peek("^"):
+        while not (self.peek("}") or self.peek("^") or self.peek(kind="end")):
             block.ops.append(self.op())
 
     def region(self) -> Block:

@@ -224,6 +224,43 @@ def compare_with_itself(op: Op, b: Rewriter) -> Result:
     return [constant(b, op.defn in (compare.eq, compare.le, compare.ge), _type(op.result))]
 
 
+def _bounds(v: Value, depth: int = 4) -> tuple[int, int] | None:
+    """The smallest and largest integer that an index built from ranges and literals can be."""
+    value, op = known(v), v.op
+    if value is not None:
+        return int(value), int(value)
+    if op is None or depth == 0:
+        return None
+    if op.defn is index.arange:
+        return op.attrs["start"], op.attrs["end"] - 1
+    if op.defn in (index.program_id, index.num_programs):
+        return 0, (1 << 31) - 1
+    if op.has("view") and len(op.operands) == 1:
+        return _bounds(op.operands[0], depth - 1)
+    if op.defn in (arith.add, arith.mul):
+        x, y = (_bounds(operand, depth - 1) for operand in op.operands)
+        if x is None or y is None:
+            return None
+        ends = [x[0] + y[0], x[1] + y[1]] if op.defn is arith.add else [a * b for a in x for b in y]
+        low, high = _type(v).dtype.range()
+        return (min(ends), max(ends)) if low <= min(ends) and max(ends) <= high else None
+    return None
+
+
+@RULES.rule("lt", "le", "gt", "ge")
+def compare_ranges(op: Op, b: Rewriter) -> Result:
+    """arange(0, 64) < 64 holds: the mask of a block that fits exactly."""
+    x, y = op.operands
+    if not _is_int(x) or known(y) is None:
+        return None
+    bounds, c = _bounds(x), int(known(y))
+    if bounds is None:
+        return None
+    ordered = {compare.lt: np.less, compare.le: np.less_equal, compare.gt: np.greater, compare.ge: np.greater_equal}[op.defn]
+    one, two = (bool(ordered(end, c)) for end in bounds)
+    return [constant(b, one, _type(op.result))] if one is two else None
+
+
 @RULES.rule("ne")
 def truth_of_a_bool(op: Op, b: Rewriter) -> Result:
     """cast(int1) != 0 is the int1 itself."""
