@@ -64,7 +64,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="for each kernel")
     options = parser.parse_args()
     mx.set_default_device(mx.cpu)
-    print(f"{bench.device_name()}; zmlx on {bench.machine()['threads']} threads, MLX {mx.__version__} on its own choice")
+    machine = bench.machine()
+    print(f"{machine['device']}; zmlx on {machine['threads']} threads, MLX {machine['mlx']} on its own choice")
     with zmlx.use_target("cpu"):
         for entry in entries():
             if entry.name not in (options.only or NAMES):

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import mlx.core as mx
@@ -48,7 +49,7 @@ def machine() -> dict[str, Any]:
         "target": zmlx.default_target(),
         "threads": knobs.threads(),
         "zmlx": zmlx.__version__,
-        "mlx": mx.__version__,
+        "mlx": version("mlx"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "date": time.strftime("%Y-%m-%d"),

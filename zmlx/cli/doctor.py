@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def versions(problems: list[str]) -> Iterator[tuple[str, str]]:
         return
     import zmlx
 
-    yield "mlx", f"{mx.__version__}, default device {mx.default_device()}"
+    yield "mlx", f"{version('mlx')}, default device {mx.default_device()}"
     yield "zmlx", zmlx.__version__
 
 

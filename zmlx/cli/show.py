@@ -12,6 +12,7 @@ import mlx.core as mx
 import zmlx
 from zmlx.cli import recording
 from zmlx.errors import ArgumentError
+from zmlx.targets.compile import prelude
 
 STAGES = ("metal", "cuda", "cpu", "tile", "simt", "interpret")
 DTYPES = {
@@ -35,6 +36,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--target", choices=STAGES, default="metal", help="the text to print (metal)")
     parser.add_argument("--for", dest="base", choices=("metal", "cuda", "cpu"), default="metal", help="the target whose simt IR is meant")
     parser.add_argument("--arg", action="append", default=[], metavar="NAME=SPEC", help="an argument, e.g. x=f32[1024] or n=1000")
+    parser.add_argument("--full", action="store_true", help="with the functions that every kernel's text may use (the prelude)")
     parser.add_argument("--num-warps", type=int, help="warps of a program")
     parser.set_defaults(run=run)
 
@@ -53,15 +55,23 @@ def run(options: argparse.Namespace) -> int:
     keywords = dict(call.keywords)
     if options.num_warps:
         keywords["num_warps"] = options.num_warps
-    print(text(kernel, call.arguments, keywords, options.target, options.base))
+    print(text(kernel, call.arguments, keywords, options.target, options.base, options.full))
     return 0
 
 
-def text(kernel: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], stage: str, base: str = "metal") -> str:
-    """The text of one stage of a kernel for the given arguments."""
+def text(
+    kernel: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], stage: str, base: str = "metal", full: bool = False
+) -> str:
+    """The text of one stage of a kernel for the given arguments; the prelude is left out unless it is asked for."""
     compiled = kernel.compile(*arguments, target=base if stage in ("tile", "simt") else stage, **keywords)
-    found = {"tile": compiled.tile_ir, "simt": compiled.simt_ir}.get(stage, compiled.source)
-    return str(found).rstrip("\n")
+    if stage in ("tile", "simt"):
+        return str(compiled.tile_ir if stage == "tile" else compiled.simt_ir).rstrip("\n")
+    if full:
+        return f"{compiled.header}{compiled.source}".rstrip("\n")
+    source = str(compiled.source)
+    for file in ("cuda.h", "cuda_vector.h"):
+        source = source.replace(prelude(file), "")
+    return source.strip("\n")
 
 
 def argument(text: str) -> tuple[str, Any]:

@@ -36,6 +36,7 @@ def compile_function(fn: Function, target: Target, num_warps: int = 4, inout: fr
     tile_ir = str(tile)
     entry = "zm_" + re.sub(r"\W", "_", fn.name)
     params = _params(tile, effects)
+    inout = inout & {p.name for p in params if p.writes}
     if target.name == "interpret":
         return Compiled(target.name, entry, tile_ir, tile_ir, "", num_warps, 1, 0, 0, params)
     if target.is_simt and num_warps > target.max_warps:
