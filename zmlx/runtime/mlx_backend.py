@@ -6,7 +6,8 @@ with an equal one), passed as an input, and written through. What K declares as 
 a second copy kernel R(c, token) come after K, and R's output is the new value. mx.depends would order the graph's nodes,
 but not the buffers inside Metal's and CUDA's own graphs.
 
-mx.fast.precompiled_cuda_kernel takes scalars as bool, int32 and float32: 64-bit ones travel as two words, low first.
+mx.fast.precompiled_cuda_kernel takes bool and int32 scalars (MLX 0.32.4 refuses the floats that its message asks for):
+others travel as int32 of the same bits, 64-bit ones as two, low first.
 Metal binds inputs of fewer than 8 elements as `constant`, a different type in the text: they are padded to 8.
 """
 
@@ -131,10 +132,14 @@ class CudaKernel(GpuKernel):
             stream=stream,
         )
 
-    def _split(self, scalars: Sequence[Any]) -> list[Any]:
+    def _words(self, scalars: Sequence[Any]) -> list[Any]:
+        """The scalars as MLX takes them: floats as the int32 of the same bits, 64-bit ones as two int32."""
         out: list[Any] = []
         for s, v in zip(self.scalars, scalars, strict=True):
-            out += struct.unpack("<ii", struct.pack("<" + s.code, v)) if s.dtype.bits == 64 else (as_float32(v),)
+            if s.dtype.bits == 64 or s.dtype.is_float:
+                out += struct.unpack("<ii" if s.dtype.bits == 64 else "<i", struct.pack("<" + s.code, v))
+            else:
+                out.append(v)
         return out
 
     def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:

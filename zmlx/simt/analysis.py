@@ -127,7 +127,7 @@ class Plan:
             here: object = user
             if self.block_of[user] is not self.block_of[op]:
                 here = MANY
-            elif _is_lazy(user) and not any(r in self.kept for r in user.results):
+            elif _is_lazy(user) and not any(r in self.kept or not r.type.shape for r in user.results):  # type: ignore[union-attr]
                 sinks = {self.sink.get(r) for r in user.results} - {None}
                 here = None if not sinks else sinks.pop() if len(sinks) == 1 else MANY
             if here is None:

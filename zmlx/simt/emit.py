@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ from zmlx import dtypes as dt
 from zmlx.dtypes import DType
 from zmlx.ir.builder import Builder
 from zmlx.ir.core import Block, Value
-from zmlx.ir.types import ArrayType, Elem, Pointer, Type
+from zmlx.ir.types import Elem, Pointer, Type
 from zmlx.ops import arith, cast, compare, control, index, simt
 
 I32 = Type(dt.int32)
@@ -109,21 +109,12 @@ class Emit(Builder):
             self.create(control.yield_)
         self.create(control.if_, [condition], {}, [then, other])
 
-    def inline(self, region: Block, args: Sequence[Value], emit_op: Any) -> list[Value]:
-        """Emits a combine region with its arguments bound; returns what it yields."""
-        mapping = dict(zip(region.args, args, strict=True))
-        for op in region.ops:
-            if op.has("terminator"):
-                return [mapping.get(v, v) if v in mapping else emit_op.scalar(v) for v in op.operands]
-            operands = [mapping[v] if v in mapping else emit_op.scalar(v) for v in op.operands]
-            if op.name == "for" or op.regions:
-                raise NotImplementedError(op.name)
-            new = self.create(op.defn, operands, op.attrs)
-            new.loc = op.loc
-            mapping.update(zip(op.results, new.results, strict=True))
-        return []
-
-
-def array_elem(array: Value) -> Elem:
-    assert isinstance(array.type, ArrayType)
-    return array.type.elem
+    @contextmanager
+    def branch(self, condition: Value) -> Iterator[tuple[Block, Block]]:
+        """Two branches to fill with `at`."""
+        then, other = Block(), Block()
+        yield then, other
+        for block in (then, other):
+            with self.at(block):
+                self.create(control.yield_)
+        self.create(control.if_, [condition], {}, [then, other])

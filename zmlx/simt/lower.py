@@ -25,6 +25,7 @@ from zmlx.simt.frame import Frame, walk
 from zmlx.simt.layout import Layout
 from zmlx.simt.placement import Placement
 from zmlx.simt.shared import Scratch
+from zmlx.simt.views import pull_back
 from zmlx.targets.target import Target
 
 
@@ -74,6 +75,8 @@ class Lowering:
             _SINKS[op.name](self, op)
         elif not tiles:
             self.lower_scalar(op)
+        elif all(not v.type.shape for v in op.results):  # type: ignore[union-attr]
+            self.lower_extract(op)
         elif any(v in self.plan.kept for v in op.results):
             for v in op.results:
                 if v in self.plan.kept and self.plan.sink.get(v) is not None:
@@ -89,6 +92,15 @@ class Lowering:
         for old, fresh in zip(op.results, new.results, strict=True):
             fresh.name = old.name
             self.scalars[old] = fresh
+
+    def lower_extract(self, op: Op) -> None:
+        """A view that takes a tile apart into scalars: every thread needs the same element."""
+        none: tuple[int, ...] = ()
+        alone = Layout(none, none, (none,) * self.place.lane_bits, (none,) * self.place.warp_bits)  # type: ignore[arg-type]
+        for result in op.results:
+            inner = pull_back(op, alone, result)
+            prepare(self, [(op.operands[0], inner)])
+            self.scalars[result] = Frame(self, None, 0, (), self.e.block).eval(op.operands[0], inner)
 
     def scalar(self, v: Value) -> Value:
         """The SIMT value of a scalar of the Tile IR."""

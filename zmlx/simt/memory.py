@@ -101,11 +101,13 @@ def _load_vectors(low: Lowering, frame: Frame, op: Op, layout: Layout, base: Val
     each = [Frame(low, parent, k, frame.bits, parent.block) for k in range(length)]
     others = [f.eval(op.operands[2], layout) for f in each]
     conditions = _conditions(low, each, op.operands[1], layout, dim)
-    with e.guard(_all(low, conditions)):
-        whole()
-    with e.guard(e.value(arith.invert, _all(low, conditions))):
-        for k, (condition, other) in enumerate(zip(conditions if len(conditions) > 1 else conditions * length, others, strict=True)):
-            e.set(array, k, e.create(memory.load, [e.advance(base, k), condition, other]).results[0])
+    conditions = conditions if len(conditions) > 1 else conditions * length
+    with e.branch(_all(low, conditions[:1] if conditions[0] is conditions[-1] else conditions)) as (then, rest):
+        with e.at(then):
+            whole()
+        with e.at(rest):
+            for k, (condition, other) in enumerate(zip(conditions, others, strict=True)):
+                e.set(array, k, e.create(memory.load, [e.advance(base, k), condition, other]).results[0])
     return array
 
 
@@ -170,13 +172,13 @@ def _store_vectors(low: Lowering, frame: Frame, op: Op, layout: Layout, array: V
         return
     each = [Frame(low, parent, k, frame.bits, parent.block) for k in range(length)]
     conditions = _conditions(low, each, mask[0], layout, dim)
-    with e.guard(_all(low, conditions)):
-        whole()
-    if len(conditions) == 1:
-        return
-    with e.guard(e.value(arith.invert, _all(low, conditions))):
-        for k, condition in enumerate(conditions):
-            e.create(memory.store, [e.advance(base, k), e.get(array, k), condition])
+    with e.branch(_all(low, conditions)) as (then, other):
+        with e.at(then):
+            whole()
+        if len(conditions) > 1:
+            with e.at(other):
+                for k, condition in enumerate(conditions):
+                    e.create(memory.store, [e.advance(base, k), e.get(array, k), condition])
 
 
 def _first_thread(low: Lowering) -> Value | None:
@@ -188,7 +190,19 @@ def _first_thread(low: Lowering) -> Value | None:
 
 
 def lower_atomic(low: Lowering, op: Op) -> None:
-    """Atomics run once an element; threads that hold it too get the old value through shared memory."""
+    """Atomics run once an element; threads that hold it too get the old value through shared memory.
+
+    One that releases waits for what all threads of the program wrote; after one that acquires, all of them see more.
+    """
+    ordered = bool(op.attrs.get("sem")) and low.target.is_simt
+    if ordered:
+        low.hazards.barrier()
+    _lower_atomic(low, op)
+    if ordered:
+        low.hazards.barrier()
+
+
+def _lower_atomic(low: Lowering, op: Op) -> None:
     e, pointer = low.e, op.operands[0]
     assert isinstance(pointer.type, Type)
     shape, elem = pointer.type.shape, _item(pointer)

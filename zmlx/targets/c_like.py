@@ -430,6 +430,11 @@ class CPrinter:
                 self.line(f"{self.ctype(r.type.elem)} {self.name(r)};")
             names.append(self.names[r])
         then, other = op.regions
+        if len(then.ops) == 1 and not names:
+            self.line(f"if (!{_atom(condition)}) {{")
+            self.region(other, names)
+            self.line("}")
+            return
         self.line(f"if ({condition}) {{")
         self.region(then, names)
         if len(other.ops) > 1 or names:

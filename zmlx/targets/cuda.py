@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from zmlx.ir.core import Op
+import math
+
+from zmlx import dtypes as dt
+from zmlx.dtypes import DType
+from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Pointer, Type
 from zmlx.targets.c_like import CPrinter
 from zmlx.targets.compiled import ParamInfo
@@ -23,9 +27,18 @@ class CudaPrinter(CPrinter):
             params.append(f"{const}{self.ctype(v.type.elem.elem)}* __restrict__ {self.name(v)}")
         if token:
             params.append("unsigned int* zm_token")
+        joined = []
         for info in scalars:
             v = by_name[info.name].value
-            params.append(f"{self.ctype(v.type.elem)} {self.name(v)}")  # type: ignore[union-attr]
+            kind = self.ctype(v.type.elem)  # type: ignore[union-attr]
+            if v.type.elem.bits < 64:  # type: ignore[union-attr]
+                params.append(f"{kind} {self.name(v)}")
+                continue
+            # MLX passes 32-bit scalars only.
+            low, high = self.fresh(info.symbol + "_low"), self.fresh(info.symbol + "_high")
+            params += [f"unsigned int {low}", f"unsigned int {high}"]
+            bits = f"(unsigned long long){high} << 32 | {low}"
+            joined.append(f"{self.indent}const {kind} {self.name(v)} = zm_bitcast<{kind}>({bits});")
         self.depth = 0
         self.block(self.fn.body)
         body, self.lines = self.lines, []
@@ -36,7 +49,21 @@ class CudaPrinter(CPrinter):
             shared = [f"{self.indent}__shared__ __align__(16) unsigned char zm_shared[{self.shared_bytes}];"]
         threads = self.fn.attrs["threads"]
         head = f'extern "C" __global__ void __launch_bounds__({threads})\n{entry}({", ".join(params)}) {{'
-        return "\n".join([prelude, head, *shared, *body, "}", ""])
+        return "\n".join([prelude, head, *joined, *shared, *body, "}", ""])
+
+    def special(self, number: float, d: DType) -> str:
+        text = "NAN" if math.isnan(number) else "INFINITY"
+        text = f"(double){text}" if d is dt.float64 else text
+        return f"(-{text})" if number < 0 else text
+
+    def _atomic(self, op: Op, kind: str, operands: list[Value], mask: list[Value]) -> None:
+        ordered = op.attrs.get("sem")
+        if ordered:
+            self.flush(op)
+            self.line("__threadfence();")
+        super()._atomic(op, kind, operands, mask)
+        if ordered:
+            self.line("__threadfence();")
 
     def register_array(self, v, t, kind) -> None:  # type: ignore[no-untyped-def]
         align = "alignas(16) " if not isinstance(t.elem, Pointer) and t.size * t.elem.itemsize >= 16 else ""

@@ -63,6 +63,8 @@ def _block(block: Block, target: Target, plain: set[Op]) -> None:
             for region in op.regions:
                 _rename(region, mapping)
                 _block(region, target, plain)
+            if op.attrs.get("sem") and "ordered atomics" in target.refuse:
+                raise TargetError(f"an atomic with sem={op.attrs['sem']!r} does not run on {target.name}", target.refuse["ordered atomics"])
             _one(e, op, target, plain, mapping)
         except TargetError as error:
             raise error.at(op.loc) from None
@@ -92,7 +94,7 @@ def _one(e: Emit, op: Op, target: Target, plain: set[Op], mapping: dict[Value, V
     elem = op.results[0].type.elem  # type: ignore[union-attr]
     if target.is_simt and op.name in WRAPPING and elem in UNSIGNED and op not in plain:
         unsigned = UNSIGNED[elem]  # type: ignore[index]
-        result = e.convert(_spell(e, op, [e.convert(v, unsigned) for v in op.operands], target), elem)  # type: ignore[arg-type]
+        result = e.convert(_spell(e, op, [_as_unsigned(e, v, unsigned) for v in op.operands], target), elem)  # type: ignore[arg-type]
         result.name = op.results[0].name
         mapping[op.results[0]] = result
         return
@@ -101,6 +103,16 @@ def _one(e: Emit, op: Op, target: Target, plain: set[Op], mapping: dict[Value, V
         return
     mapping[op.results[0]] = _spell(e, op, op.operands, target)
     mapping[op.results[0]].name = op.results[0].name
+
+
+def _as_unsigned(e: Emit, v: Value, unsigned: DType) -> Value:
+    """The same bits unsigned; what was made signed only just before stays unsigned."""
+    op = v.op
+    if op is not None and op.name == "constant":
+        return e.constant(op.attrs["value"] % (1 << unsigned.bits), unsigned)
+    if op is not None and op.name == "cast" and op.operands[0].type.elem is unsigned:  # type: ignore[union-attr]
+        return op.operands[0]
+    return e.convert(v, unsigned)
 
 
 def _spell(e: Emit, op: Op, operands: list[Value], target: Target) -> Value:

@@ -60,7 +60,10 @@ METAL = Target(
     "metal", 32, 32, 32 * 1024, 16,
     {"int1": "bool", "int8": "char", "int16": "short", "int32": "int", "int64": "long", "uint8": "uchar", "uint16": "ushort",
      "uint32": "uint", "uint64": "ulong", "float16": "half", "bfloat16": "bfloat16_t", "float32": "float"},
-    _HALF, 31, {"device_print": _DEBUG, "device_assert": _DEBUG},
+    _HALF, 31,
+    {"device_print": _DEBUG, "device_assert": _DEBUG,
+     "ordered atomics": "use sem='relaxed': Metal has no ordering between threadgroups; split the work into two kernels",
+     "spin": "split the kernel in two launches: Metal promises no progress of other threadgroups, so the loop may never end"},
 )  # fmt: skip
 CUDA = Target(
     "cuda", 32, 32, 227 * 1024, 16,

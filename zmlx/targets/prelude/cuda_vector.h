@@ -1,3 +1,10 @@
+#ifndef NAN
+#define NAN __int_as_float(0x7fc00000)
+#endif
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+
 // Vector accesses: N neighbouring elements, N * sizeof(T) = 2, 4, 8 or 16 bytes, aligned to that.
 template <int bytes> struct zm_words;
 template <> struct zm_words<2> { using type = unsigned short; };
