@@ -211,6 +211,8 @@ def _nvrtc() -> tuple[ctypes.CDLL, str]:
         raise ToolchainError(
             "the cuda target needs NVRTC, and no libnvrtc was found: pip install 'mlx[cuda13]' (or nvidia-cuda-nvrtc), or set CUDA_HOME"
         )
+    for builtins in glob.glob(os.path.join(os.path.dirname(path), "libnvrtc-builtins.so.*")):
+        ctypes.CDLL(builtins)  # NVRTC opens it by its bare name, which its own folder is not searched for
     lib = ctypes.CDLL(path)
     lib.nvrtcGetErrorString.restype = ctypes.c_char_p
     major, minor = ctypes.c_int(), ctypes.c_int()
