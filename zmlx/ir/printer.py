@@ -53,7 +53,7 @@ class _Printer:
         self.lines: list[str] = []
 
     def define(self, v: Value) -> str:
-        base = re.sub(r"\W", "_", v.name)
+        base = v.name if v.name.isidentifier() else re.sub(r"\W", "_", v.name)
         if not base:
             base, self.next = str(self.next), self.next + 1
         name, k = base, 1

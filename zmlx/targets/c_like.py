@@ -64,8 +64,10 @@ class CPrinter:
     # Names and types
 
     def name(self, v: Value, hint: str = "") -> str:
-        base = re.sub(r"\W", "_", v.name or hint or "v")
-        base = "_" + base if base[0].isdigit() else base
+        base = v.name or hint or "v"
+        if not base.isidentifier() or not base.isascii():
+            base = re.sub(r"\W", "_", base, flags=re.ASCII)
+            base = "_" + base if base[0].isdigit() else base
         if base.startswith("zm_"):
             base = "u_" + base
         name, k = base, 1

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from zmlx.dtypes import DType
-from zmlx.errors import ResourceError
+from zmlx.errors import InternalCompilerError, ResourceError, ZmlxError
 from zmlx.ir.core import Function, Value, clone_function
 from zmlx.ir.types import Pointer, Type
 from zmlx.passes.pipeline import optimize
@@ -18,6 +18,7 @@ from zmlx.targets.cuda import STATIC_SHARED, CudaPrinter
 from zmlx.targets.host import HostPrinter
 from zmlx.targets.legalize import legalize
 from zmlx.targets.metal import MetalPrinter
+from zmlx.targets.spin import refuse_spinning
 from zmlx.targets.target import Target
 
 PRELUDE = Path(__file__).with_name("prelude")
@@ -30,9 +31,26 @@ def prelude(name: str) -> str:
 
 
 def compile_function(fn: Function, target: Target, num_warps: int = 4, inout: frozenset[str] = frozenset()) -> Compiled:
-    """Compiles a traced kernel; `inout` names the written arrays whose old content must survive."""
+    """Compiles a traced kernel; `inout` names the written arrays whose old content must survive.
+
+    Raises a CompilationError for what the target cannot do. Anything else is a bug of zmlx: InternalCompilerError.
+    """
+    try:
+        return _compile(fn, target, num_warps, inout)
+    except ZmlxError:
+        raise
+    except Exception as error:
+        raise InternalCompilerError(
+            f"compiling {fn.name} for {target.name} failed with {type(error).__name__}: {error}\n"
+            f"This is a bug of zmlx: please report it with the kernel's source and this Tile IR:\n\n{fn}"
+        ) from error
+
+
+def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str]) -> Compiled:
     tile = optimize(clone_function(fn))
     effects = _effects(tile)
+    if "spin" in target.refuse:
+        refuse_spinning(tile, target)
     tile_ir = str(tile)
     entry = "zm_" + re.sub(r"\W", "_", fn.name)
     params = _params(tile, effects)

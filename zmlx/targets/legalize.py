@@ -7,10 +7,13 @@ overflow would leave the array), the op runs on unsigned numbers.
 
 from __future__ import annotations
 
+from functools import cache
+
 from zmlx import dtypes as dt
 from zmlx.dtypes import DType
 from zmlx.errors import TargetError
 from zmlx.ir.core import Block, Function, Op, Value
+from zmlx.ir.opdef import OpDef
 from zmlx.ir.types import Type
 from zmlx.simt.emit import Emit
 from zmlx.targets.target import Target
@@ -22,16 +25,19 @@ UNSIGNED = {dt.int32: dt.uint32, dt.int64: dt.uint64}
 
 def spelling(op: Op, target: Target) -> str | None:
     """The template of an op on a target, most specific first; None if it has none."""
-    spell = op.defn.spell
-    subject = (op.operands or op.results)[0].type if op.has("compare") or not op.results else op.results[0].type
-    keys: list[object] = []
-    for name in (target.dialect, "c"):
-        if isinstance(subject, Type) and not subject.is_pointer:
-            keys += [(name, subject.dtype.name), (name, subject.dtype.kind)]
-        keys.append(name)
-    for key in keys:
-        if key in spell:
-            return spell[key]
+    if op.has("compare") or not op.results:
+        elem = op.operands[0].type.elem if op.operands else None  # type: ignore[union-attr]
+    else:
+        elem = op.results[0].type.elem  # type: ignore[union-attr]
+    return _spelling(op.defn, target.dialect, elem if isinstance(elem, DType) else None)
+
+
+@cache
+def _spelling(defn: OpDef, dialect: str, elem: DType | None) -> str | None:
+    for name in (dialect, "c"):
+        for key in ((name, elem.name), (name, elem.kind), name) if elem else (name,):
+            if key in defn.spell:
+                return defn.spell[key]
     return None
 
 
