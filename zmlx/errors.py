@@ -37,7 +37,8 @@ def excerpt(loc: Loc) -> str:
         start = loc.col if number == loc.line else len(text) - len(text.lstrip())
         stop = loc.end_col if number == loc.end_line else len(text)
         rows.append(f"  {number:>{width}} | {text}")
-        rows.append(f"  {'':>{width}} | {' ' * start}{'^' * max(1, stop - start)}")
+        before = "".join(c if c == "\t" else " " for c in text[:start])  # tabs stay, so that the carets stand below
+        rows.append(f"  {'':>{width}} | {before}{'^' * max(1, stop - start)}")
     return "\n".join(rows)
 
 

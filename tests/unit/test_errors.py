@@ -717,6 +717,12 @@ def element_access(out):
     tl.store(out, x[0])  # error: a tile has no element access
 
 
+@wrong(IndexingError, "out[0]")
+@jit
+def subscripted_pointer(out, n):
+    tl.store(out, out[0])  # error: a pointer has no elements to name
+
+
 @wrong(IndexingError, "0:4")
 @jit
 def sliced_tile(out):
@@ -930,6 +936,7 @@ def test_there_are_many_kinds() -> None:
 @pytest.mark.parametrize(
     ("kernel", "remedy"),
     [
+        (subscripted_pointer, "tl.load(out + 0)"),
         (misspelt_name, "did you mean `offsets`?"),
         (misspelt_function, "tl.arange"),
         (misspelt_attribute, "x.shape"),

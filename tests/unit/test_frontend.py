@@ -217,6 +217,22 @@ def test_logic(a, b):
 
 
 @jit
+def specialised_kernel(out, n):
+    tl.static_assert(n.dtype == tl.int32 and n.shape == ())
+    n = n.to(tl.int64) + 1
+    while n < 5:
+        n += 1
+    tl.store(out, n)
+
+
+def test_arguments_that_became_constants_still_act_as_tensors():
+    fn = trace(specialised_kernel, {"out": ArrayArg(dt.int64), "n": ConstexprArg(1)})
+    verify(fn)
+    assert [p.name for p in fn.params] == ["out"]
+    assert value_of(specialised_kernel, "int64", n=1) == 5
+
+
+@jit
 def shape_kernel(x, out, N: tl.constexpr):
     i = tl.arange(0, N)
     t = tl.load(x + i[:, None] * N + i[None, :])
@@ -406,7 +422,7 @@ def loop_kernel(out, lo, hi, STEP: tl.constexpr):
 
 
 @pytest.mark.parametrize(
-    ("lo", "hi", "step"), [(0, 5, 1), (3, 3, 1), (5, 0, 1), (1, 10, 4), (10, 0, -1), (10, 0, -3), (0, 10, -1), (-5, 5, 2)]
+    ("lo", "hi", "step"), [(0, 5, 1), (3, 3, 1), (5, 0, 1), (1, 10, 4), (10, 0, -1), (10, 0, -3), (3, -4, -2), (0, 10, -1), (-5, 5, 2)]
 )
 def test_for_is_pythons(lo, hi, step):
     r = range(lo, hi, step)
@@ -797,13 +813,18 @@ def test_kernel_arguments_are_checked():
         trace(add_kernel, {**args, "n": ScalarArg(dt.int32), "BLOCK": ScalarArg(dt.int32)})
 
 
-def test_a_bug_of_the_compiler_says_so(monkeypatch):
+def test_a_bug_of_the_compiler_says_so(monkeypatch, tmp_path):
     def broken(b, *args, **kwargs):
         raise KeyError("oops")
 
     monkeypatch.setattr(tl.program_id, "fn", broken)
-    with pytest.raises(InternalCompilerError, match=r"bug of zmlx(.|\n)*report"):
-        compiled(add_kernel, x=np.zeros(1, np.float32), y=np.zeros(1, np.float32), out=np.zeros(1, np.float32), n=3, BLOCK=16)
+    given = {name: np.zeros(1, np.float32) for name in ("x", "y", "out")}
+    with pytest.raises(InternalCompilerError, match=r"bug of zmlx(.|\n)*report(.|\n)*ZMLX_DUMP_DIR"):
+        compiled(add_kernel, **given, n=3, BLOCK=16)
+    monkeypatch.setenv("ZMLX_DUMP_DIR", str(tmp_path / "new"))
+    with pytest.raises(InternalCompilerError, match=r"add_kernel.partial.tile"):
+        compiled(add_kernel, **given, n=3, BLOCK=16)
+    assert (tmp_path / "new" / "add_kernel.partial.tile").read_text().startswith("kernel add_kernel(")
 
 
 def test_deep_expressions_and_long_kernels():

@@ -208,7 +208,8 @@ class Branches(Frame):
         return CarriedTypeError(
             f"`{name}` is {describe(a)} if the condition holds ({self.line(na)}) and {describe(b)} otherwise ({self.line(nb)}), "
             "and is used afterwards",
-            _to_one_type(a, b) or f"give `{name}` one type in both branches, or use another name in one of them",
+            (_to_one_type(a, b) if where is nb else _to_one_type(b, a))
+            or f"give `{name}` one type in both branches, or use another name in one of them",
             self.loc(where) if where is not None else None,
         )
 

@@ -126,7 +126,8 @@ class Calls(Expressions):
         if kwargs and not kwargs.keys() <= known.keys() and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             bad = next(k for k in node.keywords if k.arg not in known)
             near = suggest(bad.arg or "", list(known))
-            raise CallError(f"{name} has no parameter `{bad.arg}`", f"{near} The signature is {spelling()}".strip(), self.loc(bad))
+            remedy = f"{near} The signature is {spelling()}" if near else f"the signature is {spelling()}"
+            raise CallError(f"{name} has no parameter `{bad.arg}`", remedy, self.loc(bad))
 
     def _constant_call(self, name: str, fn: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         for value in (*args, *kwargs.values()):

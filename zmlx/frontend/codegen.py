@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from zmlx import knobs
 from zmlx.errors import CallError, CompilationError, ConstexprError, InternalCompilerError, UnsupportedSyntaxError, ZmlxError
 from zmlx.frontend.constexpr import plain
 from zmlx.frontend.frame import Trace
@@ -39,6 +41,8 @@ def trace(fn: JitCallable, args: Mapping[str, Argument]) -> Function:
     try:
         run(frame)
         builder.create(control.return_)
+    except CompilationError as e:
+        raise e.with_traceback(None) from None  # the kernel's place is in the message; the compiler's frames only hide it
     except ZmlxError:
         raise
     except RecursionError:
@@ -48,9 +52,24 @@ def trace(fn: JitCallable, args: Mapping[str, Argument]) -> Function:
     except Exception as e:
         raise InternalCompilerError(
             f"zmlx failed while compiling `{source.name}` at {builder.loc}: {type(e).__name__}: {e}\n"
-            "This is a bug of zmlx, not of your kernel. Please report it with this traceback and the kernel's source."
+            "This is a bug of zmlx, not of your kernel. Please report it with this traceback, the kernel's source, and "
+            + _dump(Function(source.name, params, block))
         ) from e
     return Function(source.name, params, block)
+
+
+def _dump(partial: Function) -> str:
+    """Writes what there is of a kernel to the dump folder; says where it lies, or how to get it."""
+    folder = knobs.DUMP_DIR.get()
+    if not folder:
+        return f"the IR so far, which {knobs.DUMP_DIR.name}=FOLDER writes."
+    path = Path(folder).expanduser() / f"{partial.name}.partial.tile"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(partial))
+    except OSError as e:
+        return f"the IR so far ({path} could not be written: {e})."
+    return f"the IR so far: {path}"
 
 
 def _parameters(fn: JitCallable, source: Source, args: Mapping[str, Argument], frame: Statements) -> list[Param]:

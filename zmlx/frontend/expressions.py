@@ -49,7 +49,7 @@ class Expressions(Frame):
                 raise UnsupportedSyntaxError(f"{what} is not supported in kernels", remedy)
             return visit(self, node)
         except CompilationError as e:
-            raise e.at(self.loc(node)) from None if e.__cause__ is None else e.__cause__
+            raise e.at(self.loc(node)) from None
 
     def constant(self, node: ast.Constant) -> Any:
         if isinstance(node.value, (bytes, complex)):
@@ -200,6 +200,8 @@ class Expressions(Frame):
             return module_attribute(base, ast.unparse(node.value), attr, called)
         if isinstance(base, NUMBERS) and attr in METHODS:
             return Bound(METHODS[attr], self.b.to_value(base))
+        if isinstance(base, NUMBERS) and attr in ATTRIBUTES:  # arguments that are 1 become constants, and still have a dtype
+            return constexpr.plain(ATTRIBUTES[attr](self.b, self.b.to_value(base)))
         try:
             return constexpr.attribute(base, attr)
         except UnknownAttributeError as e:
@@ -237,6 +239,11 @@ class Expressions(Frame):
 
     def _index_tile(self, value: Value, node: ast.Subscript) -> Value:
         """x[:, None]: `:` keeps a dimension, None adds one."""
+        if value.type.is_pointer and not value.shape:  # type: ignore[union-attr]
+            raise IndexingError(
+                "a pointer has no elements to name",
+                f"load them: tl.load({ast.unparse(node.value)} + {ast.unparse(node.slice)})",
+            )
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         keys: list[Any] = []
         for part in parts:

@@ -167,7 +167,7 @@ class Loops(Frame):
             position = block.args[0]
             if negative:  # counts up over the reversed range
                 position.name = ""
-                position = self.b.value(arith.sub, negative, position)
+                position = self.b.value(arith.sub, self.b.value(arith.add, negative, lo), position)
             self.assign(index, position, node.target)
             self._loop_body(node)
             end = self.names

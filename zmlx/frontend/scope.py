@@ -143,7 +143,7 @@ def suggest(name: str, known: Collection[str], prefix: str = "") -> str:
 def dependencies(tree: ast.FunctionDef, scope: Scope, local: Collection[str]) -> Iterator[tuple[str, Any]]:
     """What a function's text refers to outside of itself and could change a trace: (name as written, value), in order."""
     seen = set()
-    for node in ast.walk(tree):
+    for node in (n for part in tree.body for n in ast.walk(part)):
         name = _dotted(node)
         if name is None or name in seen or name.partition(".")[0] in local:
             continue

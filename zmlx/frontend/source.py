@@ -65,21 +65,26 @@ class Source:
         self.file = fn.__code__.co_filename
         # Errors in the library's own functions are shown at the user's call.
         self.is_library = (fn.__module__ or "").startswith("zmlx.library")
-        self.lines, first = _read(fn)
-        text = "".join(self.lines)
+        lines = _from_first_line(fn)
+        self.first = fn.__code__.co_firstlineno
         # An indented function is parsed as the body of an `if`, so that columns stay what they are in the file.
-        indented = text[:1] in (" ", "\t")
+        indented = lines[0][:1] in (" ", "\t")
+        prefix = "if 1:\n" if indented else ""
+        self.offset = self.first - 1 - indented  # added to a node's line gives the line in the file
         try:
-            module = ast.parse("if 1:\n" + text if indented else text)
-        except SyntaxError as e:
-            raise _unreadable(fn, f"its source does not parse alone ({e.msg})") from None
-        self.offset = first - 1 - indented  # added to a node's line gives the line in the file
-        self.first = first
+            self.lines = _block(fn, lines)
+            module = ast.parse(prefix + "".join(self.lines))
+        except SyntaxError:
+            self.lines = inspect.getblock(lines)  # slower, and never fooled
+            try:
+                module = ast.parse(prefix + "".join(self.lines))
+            except SyntaxError as e:
+                raise _unreadable(fn, f"its source does not parse alone ({e.msg})") from None
         node = module.body[0].body[0] if isinstance(module.body[0], ast.If) else module.body[0]
         if not isinstance(node, ast.FunctionDef) or node.name != fn.__name__ or _arg_names(node.args) != _code_args(fn):
             raise _unreadable(fn, "the file has changed since it was imported")
         self.tree: ast.FunctionDef = node
-        self.text = "".join(self.lines[node.lineno + self.offset - first :])
+        self.text = "".join(self.lines[node.lineno + self.offset - self.first :])
         self.scope = Scope(fn)
         self.assigned: dict[int, Names] = {}
         self.signature = _signature(fn, node)
@@ -137,8 +142,8 @@ def _unreadable(fn: types.FunctionType, why: str) -> CompilationError:
     )
 
 
-def _read(fn: types.FunctionType) -> tuple[list[str], int]:
-    """The lines of a function, decorators included, and the number of the first in its file."""
+def _from_first_line(fn: types.FunctionType) -> list[str]:
+    """The lines of a function's file from its first decorator on."""
     code = fn.__code__
     lines = linecache.getlines(code.co_filename, fn.__globals__)
     if len(lines) < code.co_firstlineno:
@@ -146,7 +151,25 @@ def _read(fn: types.FunctionType) -> tuple[list[str], int]:
         lines = linecache.getlines(code.co_filename, fn.__globals__)
     if len(lines) < code.co_firstlineno:
         raise _unreadable(fn, "there is no source file behind it")
-    return inspect.getblock(lines[code.co_firstlineno - 1 :]), code.co_firstlineno
+    return lines[code.co_firstlineno - 1 :]
+
+
+def _block(fn: types.FunctionType, lines: list[str]) -> list[str]:
+    """The lines of a function: from its body on, to the first that is not indented deeper than its `def`.
+
+    A string with lines at the margin fools this; what comes out then does not parse.
+    """
+    first = fn.__code__.co_firstlineno
+    body = min((n for _, _, n in fn.__code__.co_lines() if n is not None and n > first), default=first) - first
+    margin = len(lines[0]) - len(lines[0].lstrip())
+    last = body
+    for i in range(body + 1, len(lines)):
+        text = lines[i].lstrip()
+        if text and not text.startswith("#"):
+            if len(lines[i]) - len(text) <= margin:
+                break
+            last = i
+    return lines[: last + 1]
 
 
 _SOURCES: WeakKeyDictionary[Any, Source] = WeakKeyDictionary()
@@ -239,6 +262,7 @@ def source_hash(root: DeviceFunction) -> str:
         seen.add(function.fn)
         src = source_of(function)
         digest.update(f"{src.fn.__module__}.{src.fn.__qualname__}\n{src.text}\n{src.signature}\n".encode())
+        todo += [p.default for p in src.signature.parameters.values() if isinstance(p.default, DeviceFunction)]
         for name, value in dependencies(src.tree, src.scope, src.locals):
             if isinstance(value, DeviceFunction):
                 todo.append(value)
