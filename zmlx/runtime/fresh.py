@@ -77,7 +77,7 @@ def empty(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
 
     Elements that a kernel does not write are unspecified. Atomics, and loads by a kernel that also writes it, find zeros.
     """
-    return EmptyArray(mx.broadcast_to(_zero(dtype), shape))
+    return EmptyArray(mx.broadcast_to(_zero(dtype), (shape,) if isinstance(shape, int) else shape))
 
 
 def empty_like(x: mx.array, dtype: mx.Dtype | None = None) -> mx.array:
@@ -87,7 +87,7 @@ def empty_like(x: mx.array, dtype: mx.Dtype | None = None) -> mx.array:
 
 def zeros(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
     """An output array of zeros: what a kernel does not write stays 0, atomics start from 0."""
-    return ZeroArray(mx.broadcast_to(_zero(dtype), shape))
+    return ZeroArray(mx.broadcast_to(_zero(dtype), (shape,) if isinstance(shape, int) else shape))
 
 
 def full(shape: int | Sequence[int], value: float | int | bool, dtype: mx.Dtype | None = None) -> mx.array:

@@ -48,5 +48,6 @@ def _storage(array: mx.array, role: Role) -> np.ndarray:
 
 
 def _array(storage: np.ndarray, role: Role, shape: tuple[int, ...]) -> mx.array:
-    array = mx.array(storage.reshape(shape))
+    # Said outright, as MLX makes float32 of NumPy's float64.
+    array = mx.array(storage.reshape(shape), mx.uint16 if role.dtype is dt.bfloat16 else signature.MLX_OF[role.dtype])
     return array.view(mx.bfloat16) if role.dtype is dt.bfloat16 else array
