@@ -24,11 +24,24 @@ from zmlx import dtypes as dt
 from zmlx.ops import REGISTRY
 from zmlx.ops.arith import _trunc_div, _trunc_mod, _umulhi
 from zmlx.ops.cast import cast_array
+from zmlx.ops.math import _round_away
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_name("prelude_host.cpp")
 PRELUDE = ROOT / "zmlx/targets/prelude"
-FLAGS = "-std=c++20 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -fwrapv -shared -fPIC -Wall -Wextra -Werror".split()
+FLAGS = [
+    "-std=c++20",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+    "-fwrapv",
+    "-shared",
+    "-fPIC",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+]
 BASELINE = "x86-64" if platform.machine() in ("x86_64", "AMD64") else "armv8-a"
 BUILDS = {
     f"{cc} {name}": (cc, f"-march={arch}")
@@ -42,8 +55,8 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "tan": np.tan, "tanh": np.tanh, "erf": _erf, "rsqrt": lambda x: 1 / np.sqrt(x),
 }  # fmt: skip
 EXACT: dict[str, Callable[[Any], Any]] = {
-    "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "fabs": np.abs, "round": REGISTRY["round"].numpy,
-}  # type: ignore[dict-item]  # fmt: skip
+    "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "fabs": np.abs, "round": _round_away,
+}  # fmt: skip
 
 
 class Library:
@@ -174,10 +187,11 @@ def test_double_functions(lib: Library) -> None:
 def test_float_pairs(lib: Library, dtype: Any) -> None:
     prefix = {np.float32: "f32", np.float64: "f64"}[dtype]
     rng = np.random.default_rng(1)
-    x, y = (np.concatenate([[np.nan, 1, np.nan, np.inf, -np.inf, 0, -2.5], rng.normal(size=999)]).astype(dtype)[p] for p in (slice(None), ...))
-    y = np.roll(y, 1)
+    x: Any = np.concatenate([[np.nan, 1, np.nan, np.inf, -np.inf, 0, -2.5], rng.normal(size=999)]).astype(dtype)
+    y = np.roll(x, 1)
     with np.errstate(all="ignore"):
-        for name, fn in {"fmin": np.fmin, "fmax": np.fmax, "copysign": np.copysign, "fmod": np.fmod}.items():
+        binary: dict[str, Any] = {"fmin": np.fmin, "fmax": np.fmax, "copysign": np.copysign, "fmod": np.fmod}
+        for name, fn in binary.items():
             np.testing.assert_array_equal(lib(f"{prefix}_{name}", x, y, out=dtype), fn(x, y), err_msg=name)
     for name, fn in {"isinf": np.isinf, "isfinite": np.isfinite}.items():
         np.testing.assert_array_equal(lib(f"{prefix}_{name}", x, out=bool), fn(x))
@@ -189,7 +203,7 @@ def test_float_pairs(lib: Library, dtype: Any) -> None:
         assert exact is None or abs(Fraction(float(r)) - exact) <= Fraction(float(np.spacing(abs(r)))) / 2
 
 
-INT_TYPES = [d for d in dt.INTS]
+INT_TYPES = dt.INTS
 
 
 def integers(d: dt.DType, seed: int = 0) -> Any:
@@ -206,7 +220,7 @@ def integers(d: dt.DType, seed: int = 0) -> Any:
 def test_integers(lib: Library, d: dt.DType) -> None:
     x = integers(d)
     y = np.random.default_rng(3).permutation(x)
-    low, high = d.range()
+    low, _ = d.range()
     a, b = (m.ravel() for m in np.meshgrid(x[:17], x[:17]))
     x, y = np.concatenate([x, a]), np.concatenate([y, b])
     with np.errstate(all="ignore"):

@@ -55,7 +55,7 @@ def spelled(dialect: str, target: Target) -> Iterator[str]:
 def source(dialect: str) -> str:
     target = DIALECTS[dialect]
     types = [target.types[d.name] for d in dt.ALL if d.name in target.types]
-    casts = [f"ZM_TEST {to} c{i}_{k}({fro} x) {{ {'' if to != fro else ''}return zm_cast<{to}>(x); }}" for i, fro in enumerate(types) for k, to in enumerate(types)]
+    casts = [f"ZM_TEST {to} c{i}_{k}({fro} x) {{ return zm_cast<{to}>(x); }}" for i, fro in enumerate(types) for k, to in enumerate(types)]
     head = {
         "host": '#include "host.h"\n#define ZM_TEST extern "C"',
         "cuda": '#include "cuda.h"\n#define ZM_TEST __device__',
@@ -125,9 +125,11 @@ UNARY(expm1) UNARY(log1p) UNARY(erf)
 extern "C" void powers(const float* x, const float* y, float* out, long n) { for (long i = 0; i < n; i++) out[i] = zm_pow(x[i], y[i]); }
 #define CAST(name, F, T) extern "C" void name(const F* x, T* out, long n) { for (long i = 0; i < n; i++) out[i] = zm_cast<T>(x[i]); }
 #define RTZ(name, F, T) extern "C" void name(const F* x, T* out, long n) { for (long i = 0; i < n; i++) out[i] = zm_cast_rtz<T>(x[i]); }
-CAST(f32_i8, float, char) CAST(f32_i32, float, int) CAST(f32_i64, float, long) CAST(f32_u8, float, uchar) CAST(f32_u32, float, uint)
-CAST(f32_u64, float, ulong) CAST(i32_f16, int, half) CAST(i64_f16, long, half) CAST(u64_bf16, ulong, bfloat16_t) CAST(i64_bf16, long, bfloat16_t)
-CAST(i32_bf16, int, bfloat16_t) CAST(f32_f16, float, half) CAST(f32_bf16, float, bfloat16_t) RTZ(f32_f16_rtz, float, half) RTZ(f32_bf16_rtz, float, bfloat16_t)
+CAST(f32_i8, float, char) CAST(f32_i32, float, int) CAST(f32_i64, float, long)
+CAST(f32_u8, float, uchar) CAST(f32_u32, float, uint)
+CAST(f32_u64, float, ulong) CAST(i32_f16, int, half) CAST(i64_f16, long, half) CAST(u64_bf16, ulong, bfloat16_t)
+CAST(i64_bf16, long, bfloat16_t) CAST(i32_bf16, int, bfloat16_t) CAST(f32_f16, float, half) CAST(f32_bf16, float, bfloat16_t)
+RTZ(f32_f16_rtz, float, half) RTZ(f32_bf16_rtz, float, bfloat16_t)
 extern "C" int rest() {
     int bad = 0;
     uint words[2] = {0, 0xffff0000u};
@@ -161,7 +163,9 @@ def test_metal_prelude_on_the_host(tmp_path: Path) -> None:
 
     assert lib.rest() == 0
     bits = np.arange(0, 1 << 32, 1 << 15, dtype=np.uint64).astype(np.uint32)
-    special = np.array([0, -0.0, 1, -1, 0.5, 2, 3, -3, np.inf, -np.inf, np.nan, 2.5, -2.5, 65504, 65519.9, 65520, 1e-7, 127.5, 2**31, -(2**31), 2**63])
+    special = np.array(
+        [0, -0.0, 1, -1, 0.5, 2, 3, -3, np.inf, -np.inf, np.nan, 2.5, -2.5, 65504, 65519.9, 65520, 1e-7, 127.5, 2**31, -(2**31), 2**63]
+    )
     x = np.concatenate([bits.view(np.float32), special.astype(np.float32), np.linspace(-3, 3, 20000, dtype=np.float32)])
     with np.errstate(all="ignore"):
         for name in ("expm1", "log1p", "erf"):

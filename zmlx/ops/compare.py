@@ -20,7 +20,9 @@ lt = define("lt", ("x", "y"), rules.compare, numpy=np.less, traits=T, spell={"c"
 le = define("le", ("x", "y"), rules.compare, numpy=np.less_equal, traits=T, spell={"c": "{0} <= {1}"}, doc="x <= y")
 gt = define("gt", ("x", "y"), rules.compare, numpy=np.greater, traits=T, spell={"c": "{0} > {1}"}, doc="x > y")
 ge = define("ge", ("x", "y"), rules.compare, numpy=np.greater_equal, traits=T, spell={"c": "{0} >= {1}"}, doc="x >= y")
-isnan = define("isnan", ("x",), rules.predicate, numpy=np.isnan, traits=T, spell={"c": "{0} != {0}", "metal": "zm_isnan({0})"}, doc="whether x is NaN")
+isnan = define(
+    "isnan", ("x",), rules.predicate, numpy=np.isnan, traits=T, doc="whether x is NaN", spell={"c": "{0} != {0}", "metal": "zm_isnan({0})"}
+)
 isinf = define(
     "isinf", ("x",), rules.predicate, numpy=np.isinf, traits=T, doc="whether x is an infinity",
     spell={"metal": "zm_isinf({0})", "cuda": "isinf({0})", "host": "zm_isinf({0})"},
