@@ -118,12 +118,14 @@ def _extreme(low: bool) -> Any:
 minimum = define(
     "minimum", ("x", "y"), same(2), numpy=np.fmin, traits=CHEAP + "commutative", identity=_extreme(True),
     spell={"c": "{0} < {1} ? {0} : {1}", ("c", "bool"): "{0} && {1}", ("host", "float"): "zm_fmin({0}, {1})",
-           ("cuda", "float32"): "fminf({0}, {1})", ("cuda", "float64"): "fmin({0}, {1})", ("metal", "float"): "metal::precise::fmin({0}, {1})"},
+           ("cuda", "float32"): "fminf({0}, {1})", ("cuda", "float64"): "fmin({0}, {1})",
+           ("metal", "float"): "metal::precise::fmin({0}, {1})"},
 )  # fmt: skip
 maximum = define(
     "maximum", ("x", "y"), same(2), numpy=np.fmax, traits=CHEAP + "commutative", identity=_extreme(False),
     spell={"c": "{0} > {1} ? {0} : {1}", ("c", "bool"): "{0} || {1}", ("host", "float"): "zm_fmax({0}, {1})",
-           ("cuda", "float32"): "fmaxf({0}, {1})", ("cuda", "float64"): "fmax({0}, {1})", ("metal", "float"): "metal::precise::fmax({0}, {1})"},
+           ("cuda", "float32"): "fmaxf({0}, {1})", ("cuda", "float64"): "fmax({0}, {1})",
+           ("metal", "float"): "metal::precise::fmax({0}, {1})"},
 )  # fmt: skip
 minimum_nan = define(
     "minimum_nan", ("x", "y"), same(2, "float"), numpy=np.minimum, traits=CHEAP + "commutative", identity=_extreme(True),
