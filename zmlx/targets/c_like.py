@@ -336,12 +336,13 @@ class CPrinter:
     # Control flow
 
     def op_loop(self, op: Op) -> None:
-        self.flush()
+        self.flush(op)
+        end = _atom(self.use(op.operands[0])) if op.operands else op.attrs["end"]
         index = self.name(op.regions[0].args[0])
         pragma = {"unroll": self.unroll, "simd": self.simd}.get(op.attrs["kind"], "")
         if pragma:
             self.line(pragma)
-        self.line(f"for (int {index} = {op.attrs['start']}; {index} < {op.attrs['end']}; ++{index}) {{")
+        self.line(f"for (int {index} = {op.attrs['start']}; {index} < {end}; ++{index}) {{")
         self.block(op.regions[0])
         self.flush()
         self.line("}")

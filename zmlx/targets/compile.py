@@ -11,6 +11,7 @@ from zmlx.errors import InternalCompilerError, ResourceError, ZmlxError
 from zmlx.ir.core import Function, Value, clone_function
 from zmlx.ir.types import Pointer, Type
 from zmlx.passes.pipeline import optimize
+from zmlx.simt import split
 from zmlx.simt.lower import lower
 from zmlx.targets.c_like import RESERVED
 from zmlx.targets.compiled import Compiled, ParamInfo
@@ -59,7 +60,10 @@ def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str]
         return Compiled(target.name, entry, tile_ir, tile_ir, "", num_warps, 1, 0, 0, params)
     if target.is_simt and num_warps > target.max_warps:
         raise ResourceError(f"num_warps={num_warps} is more than the {target.max_warps} of a {target.name} program", "use fewer warps")
-    simt = legalize(lower(tile, target, num_warps), target)
+    simt = lower(tile, target, num_warps)
+    if not target.is_simt:
+        split.run(simt)
+    legalize(simt, target)
     arrays, scalars, token = calling_order(params, inout)
     if len(arrays) + token + (bool(scalars) and target.name == "metal") > target.max_buffers:
         raise ResourceError(

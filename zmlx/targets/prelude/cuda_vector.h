@@ -1,3 +1,5 @@
+#ifndef ZM_CUDA_VECTOR_H
+#define ZM_CUDA_VECTOR_H
 #ifndef NAN
 #define NAN __int_as_float(0x7fc00000)
 #endif
@@ -20,3 +22,4 @@ template <int N, class T> ZM_FN void zm_vstore(T* to, const T* array) {
     memcpy(&words, array, sizeof words);
     *(typename zm_words<N * sizeof(T)>::type*)to = words;
 }
+#endif
