@@ -13,12 +13,14 @@ import mlx.core as mx
 
 from zmlx.errors import ArgumentError, InternalCompilerError, TargetUnavailableError, ZmlxError
 from zmlx.frontend.source import NO_DEFAULT, JitCallable, Parameter
-from zmlx.runtime import cache, device, signature
+from zmlx.runtime import cache, device, mlx_backend, signature
 from zmlx.runtime.fresh import EmptyArray
+from zmlx.runtime.host_backend import HostKernel
 from zmlx.runtime.launcher import Plan, argument_error, check_options
 from zmlx.runtime.roles import Role, Scalar
 from zmlx.runtime.signature import Bound
 from zmlx.targets.compiled import Compiled
+from zmlx.targets.target import target as target_of
 
 if TYPE_CHECKING:
     from zmlx.ir.core import Function
@@ -143,8 +145,6 @@ class JitFunction(JitCallable):
         return plan
 
     def _bind(self, values: tuple[Any, ...], target: str) -> dict[str, Bound]:
-        from zmlx.targets.target import target as target_of
-
         guarded = bool(getattr(target_of(target), "guards_alignment", False))
         return {
             p.name: signature.bind(
@@ -181,7 +181,6 @@ class JitFunction(JitCallable):
         try:
             from zmlx.frontend.codegen import trace
             from zmlx.targets.compile import compile_function
-            from zmlx.targets.target import target as target_of
 
             function = trace(self, args)
             compiled = compile_function(function, target_of(target), num_warps, inout)
@@ -213,8 +212,6 @@ class JitFunction(JitCallable):
         written = [places[r.name] for r in roles if r.writes]
         backend: Any
         if target == "cpu":
-            from zmlx.runtime.host_backend import HostKernel
-
             backend = HostKernel(compiled, roles, kinds)
         elif target == "interpret":
             from zmlx.runtime.interpret_backend import InterpretedKernel
@@ -222,8 +219,6 @@ class JitFunction(JitCallable):
             assert function is not None
             backend = InterpretedKernel(function, roles, kinds)
         else:
-            from zmlx.runtime import mlx_backend
-
             backend = (mlx_backend.MetalKernel if target == "metal" else mlx_backend.CudaKernel)(compiled, roles, kinds)
         return Plan(self.__name__, tuple(bound), target, compiled.threads, arrays, written, scalars, backend.execute)
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,16 +59,19 @@ def cpu_identity() -> str:
     return f"{platform.machine()} {platform.processor()} {platform.release()}"
 
 
-def _candidates() -> list[str]:
+def _candidates() -> Iterator[str]:
     named = knobs.CXX.get()
     if named:
         path = shutil.which(os.path.expanduser(named))
         if path is None:
             raise ToolchainError(f"ZMLX_CXX names {named!r}, which is no program that can be run; {_INSTALL}")
-        return [path]
-    names = ["clang++", "g++", "c++"]
-    newer = [f"{base}-{v}" for v in range(22, 11, -1) for base in ("clang++", "g++")]
-    return [p for p in map(shutil.which, names + newer) if p]
+        yield path
+        return
+    versioned = (f"{base}-{v}" for v in range(22, 11, -1) for base in ("clang++", "g++"))
+    for name in ("clang++", "g++", "c++", *versioned):
+        path = shutil.which(name)
+        if path:
+            yield path
 
 
 def find_cxx() -> Cxx:

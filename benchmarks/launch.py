@@ -1,0 +1,113 @@
+"""What a warm launch costs: a kernel of 3 arrays and 2 scalars on 256 elements, µs a launch.
+
+    python benchmarks/launch.py [--out benchmarks/results/launch.jsonl] [--target cpu] [--rounds 30]
+
+total     the whole call, with a fresh output from zmlx.empty_like
+prepared  the same without making the output
+in_out    onto an array with content
+binding   Python's part up to the backend: arguments, key, plan, grid
+backend   the backend's part: on the cpu output, pointers, the kernel itself; on a GPU the raw mx.fast call
+empty     zmlx.empty_like alone; add: mx.add on the same arrays, evaluated on the cpu, queued on a GPU
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+import zmlx
+import zmlx.language as tl
+from zmlx import bench
+
+CALLS = 200
+
+
+@zmlx.jit
+def axpy_kernel(x_ptr, y_ptr, out_ptr, n, a, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + at, mask=at < n)
+    tl.store(out_ptr + at, x * a + tl.load(y_ptr + at, mask=at < n), mask=at < n)
+
+
+def per_call(call: Callable[[int], Any]) -> float:
+    """µs of one call, over CALLS of them; what they queued is evaluated outside the time."""
+    start = time.perf_counter()
+    kept = [call(i) for i in range(CALLS)]
+    spent = time.perf_counter() - start
+    mx.eval([k for k in kept if isinstance(k, mx.array)])
+    return 1e6 * spent / CALLS
+
+
+def measure(rounds: int, target: str) -> dict[str, Any]:
+    x, y = mx.random.normal((256,)), mx.random.normal((256,))
+    mx.eval(x, y)
+    grid, eager = (1,), target in ("cpu", "interpret")
+    out = axpy_kernel[grid](x, y, zmlx.empty_like(x), 256, 2.0, BLOCK=256)
+    if not mx.allclose(out, 2 * x + y):
+        raise SystemExit("the kernel is wrong: it has no time")
+    axpy_kernel[grid](x, y, out, 256, 2.0, BLOCK=256)
+    plan = next(p for p in axpy_kernel._plans.values() if p.execute.__self__.roles[2].content is None)
+    outs: list[mx.array] = []
+
+    def stub(arrays: Any, scalars: Any, dims: Any, stream: Any) -> list[mx.array]:
+        return [x]
+
+    def binding(i: int) -> None:
+        axpy_kernel[grid](x, y, outs[i], 256, 2.0, BLOCK=256)
+
+    def fresh() -> None:
+        outs[:] = [zmlx.empty_like(x) for _ in range(CALLS)]
+
+    calls: dict[str, Callable[[int], Any]] = {
+        "total": lambda i: axpy_kernel[grid](x, y, zmlx.empty_like(x), 256, 2.0, BLOCK=256),
+        "prepared": lambda i: axpy_kernel[grid](x, y, outs[i], 256, 2.0, BLOCK=256),
+        "in_out": lambda i: axpy_kernel[grid](x, y, out, 256, 2.0, BLOCK=256),
+        "binding": binding,
+        "backend": lambda i: plan_execute((x, y, out), (256, 2.0), (1, 1, 1), None),
+        "empty": lambda i: zmlx.empty_like(x),
+        "add": (lambda i: mx.eval(mx.add(x, y))) if eager else (lambda i: mx.add(x, y)),
+    }
+    plan_execute = plan.execute
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            fresh()
+            if name == "binding":
+                plan.execute = stub
+            try:
+                samples[name].append(per_call(call))
+            finally:
+                plan.execute = plan_execute
+    return {
+        "benchmark": "launch",
+        "kernel": "axpy, 3 arrays, 2 scalars, 256 elements",
+        **{f"{n}_us": [round(v, 2) for v in (statistics.median(s), min(s), max(s))] for n, s in samples.items()},
+        **bench.machine(),
+        "target": target,
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--target", default=zmlx.default_target())
+    parser.add_argument("--rounds", type=int, default=30)
+    options = parser.parse_args()
+    with zmlx.use_target(options.target):
+        row = measure(options.rounds, options.target)
+    print(json.dumps(row))
+    if options.out:
+        options.out.write_text(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
