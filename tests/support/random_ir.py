@@ -49,8 +49,7 @@ class Generator:
             kinds: list[Callable[[], None]] = [self.expression] * 8 + [self.shape] * 5 + [self.memory] * 3 + [self.index] * 3
             if self.depth < 2:
                 kinds += [self.loop, self.branch]
-            if not self.indices:
-                kinds += [self.reduction]
+            kinds += [self.offsets] * 12 if self.indices else [self.reduction]
             self.rng.choice(kinds)()
 
     # -- picking operands
@@ -83,6 +82,10 @@ class Generator:
     def pick(self, t: Type | None = None) -> Value:
         if t is not None and self.rng.random() < 0.25:
             return self.to_shape(self.constant(t.dtype), t.shape)
+        if t is not None and self.rng.random() < 0.6:
+            alike = [v for v in self.pool[-30:] if v.type == t]
+            if alike:
+                return self.rng.choice(alike)
         v = self.rng.choice(self.pool[-12:])
         if t is None:
             return v
@@ -124,7 +127,7 @@ class Generator:
         elif rng.random() < 0.15 and not self.indices:
             self.add(b.value(R[rng.choice(["neg", "abs", "invert"])], x))
         else:
-            names = ("add", "sub", "mul", "add", "minimum", "or") if self.indices else INT_BINARY
+            names = ("add", "sub", "sub", "mul", "add", "minimum", "or", "xor") if self.indices else INT_BINARY
             self.add(b.value(R[rng.choice(names)], x, self.pick(x.type)))
 
     def shape(self) -> None:
@@ -166,7 +169,42 @@ class Generator:
         else:
             pid, x = b.value(R["program_id"], axis=0), b.value(R["arange"], start=0, end=8)
             block = b.value(R["mul"], pid, b.value(R["constant"], value=rng.choice([3, 8, 16]), type=dt.int32))
+            if rng.random() < 0.4:
+                block = b.value(R["sub"], block, b.value(R["constant"], value=rng.choice([8, 16, 32]), type=dt.int32))
             self.add(b.value(R["add"], b.value(R["splat"], block, shape=(8,)), x))
+
+    def offsets(self) -> None:
+        """What kernels do with block offsets: bounds checks, quotients, remainders, clamps, differences."""
+        rng, b = self.rng, self.b
+        tiles = [v for v in self.pool[-20:] if v.shape and v.type.elem.is_int and v.type.elem is not dt.int1]
+        if not tiles:
+            return self.index()
+        x = rng.choice(tiles)
+        d = x.type.elem
+        number = b.value(R["constant"], value=rng.choice([1, 2, 4, 8, 16, 32, 24, 5]), type=d)
+        c = self.to_shape(number, x.shape)
+        kind = rng.choice(["compare", "compare", "floordiv", "mod", "and", "sub", "select", "cast", "flip", "addptr"])
+        if kind == "compare":
+            x, y = (x, c) if rng.random() < 0.7 else (c, x)
+            self.add(b.value(R[rng.choice(COMPARE[2:])], x, y))
+        elif kind == "and":
+            low = self.to_shape(b.value(R["constant"], value=rng.choice([1, 3, 7, 15, -4, -8] if d.is_signed else [3, 7]), type=d), x.shape)
+            self.add(b.value(R["and"], x, low))
+        elif kind == "sub":
+            alike = [v for v in tiles if v.type == x.type]
+            self.add(b.value(R["sub"], x, rng.choice([c, rng.choice(alike)])))
+        elif kind == "select":
+            same = [v for v in tiles if v.type == x.type]
+            masks = [v for v in self.pool[-30:] if v.type == x.type.with_elem(dt.int1)]
+            self.add(b.value(R["select"], rng.choice(masks) if masks else b.value(R["lt"], x, c), x, rng.choice(same)))
+        elif kind == "cast":
+            self.add(b.value(R["cast"], x, to=rng.choice([dt.int8, dt.uint8, dt.int32, dt.uint32, dt.int64, dt.uint64])))
+        elif kind == "flip":
+            self.add(b.value(R["flip"], x, axis=rng.randrange(len(x.shape))))
+        elif kind == "addptr":
+            b.value(R["addptr"], self.to_shape(rng.choice(self.body.args[:-2]), x.shape), x)
+        else:
+            self.add(b.value(R[kind], x, c))
 
     def pointer(self, shape: tuple[int, ...], d: DType | None = None) -> Value:
         """A tile of addresses that are all in bounds."""

@@ -145,8 +145,8 @@ def check(v: Value, info: AxisInfo, x: np.ndarray) -> None:
     bits = 64 if t.is_pointer else max(8, t.dtype.bits)
     number = x.astype(object) if x.dtype != bool else x.astype(int).astype(object)
     if t.is_pointer:  # divisibility is that of the offset in its buffer, whose base is aligned
-        number = x.astype(np.int64) & ((1 << SHIFT) - 1)
-        number = number.astype(object)
+        half = 1 << (SHIFT - 1)
+        number = ((x.astype(np.int64) + half & (2 * half - 1)) - half).astype(object)
     if info.constant is not None:
         assert (number == info.constant).all(), f"{v} is not {info.constant}"
     if info.nonneg:

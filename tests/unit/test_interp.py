@@ -171,10 +171,13 @@ def test_atomics_return_old_values_in_order() -> None:
 def test_atomic_kinds(kind: str) -> None:
     x, y = np.array([12], np.int32), np.array([10, 7, 3, 9, 12, 5, 6, 8], np.int32)
     start = int(x[0])
-    body = tile("y", "i32") + f"""
+    body = (
+        tile("y", "i32")
+        + f"""
   %v = load %y_p : 8xi32
   %xb = splat %x {{shape = (8)}} : 8x*i32
   %old = atomic_rmw %xb, %v {{kind = "{kind}"}} : 8xi32"""
+    )
     launch("%x: *i32, %y: *i32", body, x=x, y=y)
     ufunc = {"min": np.minimum, "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
     assert x[0] == (y[-1] if kind == "xchg" else ufunc[kind].reduce(np.r_[start, y]))

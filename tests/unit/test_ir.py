@@ -97,7 +97,7 @@ def test_types_round_trip(t: Type | ArrayType) -> None:
     [
         ("addptr %xs, %c", "addptr %ys, %c", r"line 7: %ys is not defined here"),
         ("%6 = select", "%a = select", r"line 17: %a is defined twice"),
-        (": 16xf32 {\n  ^(%k", ": 16xf99 {\n  ^(%k", r"line 24: expected a type, found 16"),
+        (", 16xf32 {\n  ^(%k", ", 16xf99 {\n  ^(%k", r"line 23: unknown type 16xf99"),
         ("gt %a, %b", "gtt %a, %b", r"line 16: there is no op 'gtt'"),
         ("%s, %at =", "%s =", r"line 14: reduce has 2 result types and 1 result names"),
         ("{axis = 0} : i32", "{axis = } : i32", r"line 2: expected an attribute's value"),

@@ -90,9 +90,9 @@ class _Parser:
             self.i -= 1
             raise self.error(f"unknown type {text}") from None
 
-    def define(self, name: str, v: Value) -> Value:
+    def define(self, name: str, v: Value, line: int | None = None) -> Value:
         if any(name in scope for scope in self.scopes):
-            raise self.error(f"{name} is defined twice")
+            raise self.error(f"{name} is defined twice", line)
         v.name = "" if name[1:].isdigit() else name[1:]
         self.scopes[-1][name] = v
         return v
@@ -181,7 +181,7 @@ class _Parser:
             self.take("}")
         op = Op(self.registry[name], operands, types, attrs, regions)
         for text, result in zip(names, op.results, strict=True):
-            self.define(text, result)
+            self.define(text, result, line)
         return op
 
     def function(self) -> Function:
