@@ -11,6 +11,7 @@ import builtins
 import difflib
 import types
 from collections.abc import Collection, Iterable, Iterator
+from enum import Enum
 from typing import Any
 
 from zmlx import language
@@ -77,7 +78,7 @@ def admit(name: str, value: Any, called: bool = False) -> Any:
         return value
     if isinstance(value, (types.ModuleType, types.SimpleNamespace, DeviceFunction, Builtin, DType, Pointer, PropagateNan)):
         return value
-    if isinstance(value, type) and (value.__module__ or "").startswith("zmlx."):
+    if isinstance(value, Enum) or (isinstance(value, type) and (issubclass(value, Enum) or (value.__module__ or "").startswith("zmlx."))):
         return value
     if name in PYTHON_BUILTINS and value is getattr(builtins, name, None):
         return value
@@ -150,10 +151,13 @@ def dependencies(tree: ast.FunctionDef, scope: Scope, local: Collection[str]) ->
         seen.add(name)
         value = scope.find(name.partition(".")[0], _MISSING)
         for part in name.split(".")[1:]:
-            value = getattr(value, part, _MISSING) if isinstance(value, (types.ModuleType, types.SimpleNamespace)) else _MISSING
+            holds_names = isinstance(value, (types.ModuleType, types.SimpleNamespace)) or (
+                isinstance(value, type) and issubclass(value, Enum)
+            )
+            value = getattr(value, part, _MISSING) if holds_names else _MISSING
         if isinstance(value, constexpr):
             value = value.value
-        if isinstance(value, (bool, int, float, str, tuple, DType, DeviceFunction)) or value is None:
+        if isinstance(value, (bool, int, float, str, tuple, Enum, DType, DeviceFunction)) or value is None:
             yield name, value
 
 

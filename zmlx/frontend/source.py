@@ -103,6 +103,8 @@ class Source:
         return Loc(self.file, line, self._chars(line, col), end_line, self._chars(end_line, end_col), self.name, caller)
 
     def _chars(self, line: int, col: int) -> int:
+        if not 0 <= line - self.first < len(self.lines):  # before Python 3.12 parts of f-strings are misplaced
+            return col
         text = self.lines[line - self.first]
         return col if text.isascii() else len(text.encode()[:col].decode(errors="replace"))
 
