@@ -9,7 +9,6 @@ from zmlx.ir.types import Type
 from zmlx.ops import control
 from zmlx.simt.convert import prepare
 from zmlx.simt.layout import Layout
-from zmlx.simt.views import pull_back
 
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
@@ -86,7 +85,7 @@ def low_reads(low: Lowering, value: Value, layout: Layout) -> list[tuple[Value, 
         if v in low.homes:
             out += [(array, wanted) for _, array in low.homes[v]]
         elif v.op is not None and v.op.name != "splat":
-            inner = pull_back(v.op, wanted, v) if v.op.has("view") else wanted
+            inner = low.pull_back(v.op, wanted, v) if v.op.has("view") else wanted
             stack += [(x, inner) for x in v.op.operands]
     return out
 

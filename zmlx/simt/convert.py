@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from zmlx.ir.core import Value
 from zmlx.simt.layout import Layout, register_map
-from zmlx.simt.views import pull_back
 
 if TYPE_CHECKING:
     from zmlx.simt.frame import Frame
@@ -31,7 +30,7 @@ def prepare(low: Lowering, wanted: list[tuple[Value, Layout]]) -> None:
         op = value.op
         if op is None or op.name == "splat":
             continue
-        inner = pull_back(op, layout, value) if op.has("view") else layout
+        inner = low.pull_back(op, layout, value) if op.has("view") else layout
         stack += [(v, inner) for v in op.operands]
 
 

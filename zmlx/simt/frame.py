@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from zmlx.ir.core import Block, Op, Value
 from zmlx.ops import compare
 from zmlx.simt.layout import Layout, register_map
-from zmlx.simt.views import pull_back
 
 if TYPE_CHECKING:
     from zmlx.simt.emit import Emit
@@ -107,7 +106,7 @@ class Frame:
         if op.name in ("join", "cat"):
             return self._choose(op, layout, value)
         if op.has("view"):
-            return self.eval(op.operands[0], pull_back(op, layout, value))
+            return self.eval(op.operands[0], low.pull_back(op, layout, value))
         if op.name == "hint":
             return self.eval(op.operands[0], layout)
         operands = [self.eval(v, layout) for v in op.operands]
@@ -121,7 +120,7 @@ class Frame:
         """One of two tiles, by the coordinate that tells them apart."""
         e = self.low.e
         axis = len(layout.shape) - 1 if op.name == "join" else op.attrs["axis"] % len(layout.shape)
-        inner = pull_back(op, layout, value)
+        inner = self.low.pull_back(op, layout, value)
         half = 1 if op.name == "join" else op.operands[0].type.shape[axis]  # type: ignore[union-attr]
         where = e.as_value(self.coordinate(layout, axis))
         first = e.value(compare.lt, where, e.constant(half))

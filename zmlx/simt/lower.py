@@ -47,6 +47,7 @@ class Lowering:
         self.hazards = Hazards(self)
         self._thread: tuple[Value | int, Value | int] | None = None
         self._parts: dict[object, Value | int] = {}
+        self._pulled: dict[tuple[Value, Layout], Layout] = {}
 
     def run(self) -> Function:
         """The SIMT function."""
@@ -98,7 +99,7 @@ class Lowering:
         none: tuple[int, ...] = ()
         alone = Layout(none, none, (none,) * self.place.lane_bits, (none,) * self.place.warp_bits)  # type: ignore[arg-type]
         for result in op.results:
-            inner = pull_back(op, alone, result)
+            inner = self.pull_back(op, alone, result)
             prepare(self, [(op.operands[0], inner)])
             self.scalars[result] = Frame(self, None, 0, (), self.e.block).eval(op.operands[0], inner)
 
@@ -156,6 +157,13 @@ class Lowering:
 
     def load_element(self, frame: Frame, op: Op, layout: Layout) -> Value:
         return memory.load_element(self, frame, op, layout)
+
+    def pull_back(self, op: Op, wanted: Layout, result: Value) -> Layout:
+        """`views.pull_back`, remembered."""
+        key = (result, wanted)
+        if key not in self._pulled:
+            self._pulled[key] = pull_back(op, wanted, result)
+        return self._pulled[key]
 
     # Threads
 

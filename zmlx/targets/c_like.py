@@ -19,6 +19,7 @@ from zmlx.targets.legalize import spelling
 from zmlx.targets.target import Target
 
 ATOM = re.compile(r"^[\w.]+$|^[\w:<>, ]*\w[\w:<>]*\((?:[^()]|\([^()]*\))*\)$|^\w+\[[^\[\]]*\]$")
+MOST_UNROLLED = 64  # iterations
 LONGEST = 100  # characters of an expression that is still written inside another
 RESERVED = frozenset(
     "alignas alignof and asm atomic auto bool break case catch char class const constant constexpr continue default delete device do double "
@@ -340,6 +341,8 @@ class CPrinter:
         end = _atom(self.use(op.operands[0])) if op.operands else op.attrs["end"]
         index = self.name(op.regions[0].args[0])
         pragma = {"unroll": self.unroll, "simd": self.simd}.get(op.attrs["kind"], "")
+        if op.attrs["kind"] == "unroll" and op.attrs["end"] - op.attrs["start"] > MOST_UNROLLED:
+            pragma = ""  # such a tile does not fit in registers anyhow
         if pragma:
             self.line(pragma)
         self.line(f"for (int {index} = {op.attrs['start']}; {index} < {end}; ++{index}) {{")
