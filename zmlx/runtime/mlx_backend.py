@@ -7,7 +7,7 @@ a second copy kernel R(c, token) come after K, and R's output is the new value. 
 but not the buffers inside Metal's and CUDA's own graphs.
 
 mx.fast.precompiled_cuda_kernel takes bool and int32 scalars (MLX 0.32.4 refuses the floats that its message asks for):
-others travel as int32 of the same bits, 64-bit ones as two, low first.
+floats travel as the int32 of the same bits, 64-bit ones as two, low first.
 Metal binds inputs of fewer than 8 elements as `constant`, a different type in the text: they are padded to 8.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import mlx.core as mx
 
 from zmlx.runtime import signature, toolchain
-from zmlx.runtime.roles import Role, Scalar, as_float32, packer
+from zmlx.runtime.roles import Role, Scalar, packer
 from zmlx.targets.compiled import Compiled
 
 _LEAST = 8  # elements of an input on Metal
@@ -113,6 +113,8 @@ class CudaKernel(GpuKernel):
         super().__init__(compiled, roles, scalars)
         self.cubin = toolchain.build_cubin(compiled.source, toolchain.cuda_arch())
         self.plain = all(s.dtype.name in ("int1", "int32") for s in scalars)
+        self.pack = packer(scalars, {"?": "3x"})
+        self.words = struct.Struct(f"<{sum(2 if s.dtype.bits == 64 else 1 for s in scalars)}i").unpack
         self.threadgroup = (compiled.threads, 1, 1)
 
     def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
@@ -123,7 +125,7 @@ class CudaKernel(GpuKernel):
             inputs=inputs,
             output_shapes=shapes,
             output_dtypes=self.dtypes,
-            scalars=scalars if self.plain else self._split(scalars),
+            scalars=scalars if self.plain else self.words(self.pack(*scalars)),
             grid=(grid[0] * threads, grid[1], grid[2]),
             threadgroup=self.threadgroup,
             shared_memory=self.compiled.shared_bytes,
@@ -131,16 +133,6 @@ class CudaKernel(GpuKernel):
             ensure_row_contiguous=True,
             stream=stream,
         )
-
-    def _words(self, scalars: Sequence[Any]) -> list[Any]:
-        """The scalars as MLX takes them: floats as the int32 of the same bits, 64-bit ones as two int32."""
-        out: list[Any] = []
-        for s, v in zip(self.scalars, scalars, strict=True):
-            if s.dtype.bits == 64 or s.dtype.is_float:
-                out += struct.unpack("<ii" if s.dtype.bits == 64 else "<i", struct.pack("<" + s.code, v))
-            else:
-                out.append(v)
-        return out
 
     def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
         return mx.fast.precompiled_cuda_kernel(

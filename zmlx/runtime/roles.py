@@ -48,11 +48,11 @@ def packer(scalars: Sequence[Scalar], pad: dict[str, str]) -> Callable[..., byte
         try:
             return plain(*values)
         except OverflowError:
-            return plain(*map(as_float32, values))
+            return plain(*map(_as_float32, values))
 
     return pack
 
 
-def as_float32(v: Any) -> Any:
+def _as_float32(v: Any) -> Any:
     """A float beyond float32's range as an infinity; anything else as it is."""
     return math.copysign(math.inf, v) if isinstance(v, float) and abs(v) >= 3.4028235677973366e38 else v
