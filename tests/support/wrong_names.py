@@ -179,10 +179,10 @@ def python_sum(out, x):
     tl.store(out, sum(tl.load(x + tl.arange(0, 16))))  # error: Python's sum()
 
 
-@wrong(NotCallableError, "tl.float32")
+@wrong(CallError, "tl.float32(n, 1)")
 @jit
-def calling_a_dtype(out, n):
-    tl.store(out, tl.float32(n))  # error: a dtype is not called
+def dtype_of_two_values(out, n):
+    tl.store(out, tl.float32(n, 1))  # error: tl.float32 takes one value, got 2
 
 
 @wrong(NotCallableError, "range")

@@ -72,6 +72,7 @@ def test_assignment_makes_tensors_and_annotations_keep_constants():
 def type_kernel(out, x, KIND: tl.constexpr):
     v = tl.load(x)
     two = 2.5
+    tl.static_assert(tl.int64(3).dtype == tl.int64 and tl.float32(v).dtype == tl.float32)
     tl.static_assert(two.dtype == tl.float32)
     if KIND == "literal":
         tl.static_assert((v * 2.5).dtype == tl.float16)

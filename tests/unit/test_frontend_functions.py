@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from traced import arguments, compiled, from_text, jit, launch, ops, value_of
 
+import zmlx
 import zmlx.language as tl
 from zmlx import dtypes as dt
 from zmlx.errors import CompilationError, InternalCompilerError, UndefinedNameError, UnsupportedSyntaxError
@@ -150,6 +151,15 @@ def test_inlined_ops_know_their_callers():
         op for op in compiled(combine_kernel, out=np.zeros(1, np.float32), x=np.zeros(4, np.float32), N=4).walk() if op.name == "exp"
     )
     assert "tl.softmax(v)" in linecache.getline(library.loc.file, library.loc.line)
+
+
+@jit
+def host_functions_kernel(out, n, N: tl.constexpr):
+    tl.store(out, zmlx.cdiv(n, 4) + zmlx.cdiv(N, 4) + zmlx.next_power_of_2(N))
+
+
+def test_host_functions_work_in_kernels():
+    assert value_of(host_functions_kernel, n=5, N=6) == 2 + 2 + 8
 
 
 # -- statements ----------------------------------------------------------------------------------------------------------

@@ -69,14 +69,16 @@ class Calls(Expressions):
             python = getattr(callee, "__name__", "")
             if python in PYTHON_BUILTINS and getattr(callee, "__module__", "") == "builtins":
                 return self._python_builtin(python, args, kwargs, node)
-        if isinstance(callee, DType):
-            raise NotCallableError(
-                f"a dtype is not called: {name}(…)",
-                f"cast with x.to({name}), or make a constant with tl.full((), 1, {name})",
-                self.loc(node.func),
-            )
-        if getattr(callee, "__module__", None) == "math" or getattr(callee, "zmlx_constexpr", False):
+        if isinstance(callee, DType):  # tl.float32(0) is a cast
+            if len(args) != 1 or kwargs:
+                raise CallError(f"{name} takes one value, got {len(args) + len(kwargs)}", f"{name}(x) is x.to({name})")
+            return self._builtin(language.cast, [args[0], callee], {}, node)
+        module = getattr(callee, "__module__", None) or ""
+        if module == "math":
             return self._constant_call(name, callee, args, kwargs)
+        if module.partition(".")[0] == "zmlx" and inspect.isfunction(callee):  # zmlx.cdiv: the same as tl.cdiv, or a function of constants
+            same = getattr(language, callee.__name__, None)
+            return self._builtin(same, args, kwargs, node) if isinstance(same, Builtin) else self._constant_call(name, callee, args, kwargs)
         raise self._not_callable(name, callee, node)
 
     def _not_callable(self, name: str, callee: Any, node: ast.Call) -> CompilationError:
