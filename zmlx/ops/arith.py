@@ -67,7 +67,7 @@ floordiv = define(
 mod = define(
     "mod", ("x", "y"), same(2), numpy=_trunc_mod, traits=CHEAP,
     spell={"c": "zm_imod({0}, {1})", ("c", "float"): "fmod({0}, {1})", ("host", "float"): "zm_fmod({0}, {1})",
-           ("cuda", "float32"): "fmodf({0}, {1})", ("metal", "float"): "metal::precise::fmod({0}, {1})", ("c", "bool"): "{0} && !{1}"},
+           ("cuda", "float32"): "fmodf({0}, {1})", ("metal", "float"): "metal::precise::fmod({0}, {1})", ("c", "bool"): "false"},
     doc="x % y with the sign of x (C's rule)",
 )  # fmt: skip
 neg = define(

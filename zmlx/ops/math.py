@@ -7,11 +7,13 @@ types are computed in float32 and rounded once, so they are within one unit of t
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from zmlx.ops.arith import add, div, sub
+from zmlx.ops.arith import add, div, neg
+from zmlx.ops.compare import lt, select
 from zmlx.ops.index import constant
 from zmlx.ops.registry import define
 from zmlx.ops.typing import same
@@ -70,14 +72,21 @@ abs_ = define(
 
 
 def _sigmoid(b: Any, op: Any, operands: Any) -> Any:
+    """exp(min(x, 0)) / (1 + exp(-|x|)): the exponential never overflows, so small results keep their digits."""
     x = operands[0]
     one = b.value(constant, value=1.0, type=x.type.dtype)
     zero = b.value(constant, value=0.0, type=x.type.dtype)
-    return b.value(div, one, b.value(add, one, b.value(exp, b.value(sub, zero, x))))
+    small = b.value(exp, b.value(neg, b.value(abs_, x)))
+    return b.value(div, b.value(select, b.value(lt, x, zero), small, one), b.value(add, one, small))
+
+
+def _sigmoid_of(x: Any) -> Any:
+    small = np.exp(-np.abs(x))
+    return np.where(x < 0, small, 1) / (1 + small)
 
 
 sigmoid = define(
-    "sigmoid", ("x",), same(1, "float"), numpy=lambda x: 1 / (1 + np.exp(-x)), traits=TR, expand=_sigmoid,
+    "sigmoid", ("x",), same(1, "float"), numpy=_sigmoid_of, traits=TR, expand=_sigmoid,
     ulp={"float32": 4, "float64": 4}, samples=WIDE, doc="1 / (1 + exp(-x))",
 )  # fmt: skip
 pow_ = define(
@@ -88,12 +97,36 @@ pow_ = define(
 )  # fmt: skip
 
 
+def _exact_fma(x: float, y: float, z: float) -> float:
+    if math.isfinite(x) and math.isfinite(y):
+        if not math.isfinite(z):
+            return z
+        exact = Fraction(x) * Fraction(y) + Fraction(z)
+        if exact:
+            try:
+                return float(exact)
+            except OverflowError:
+                return math.inf if exact > 0 else -math.inf
+    with np.errstate(all="ignore"):
+        return float(np.float64(x) * np.float64(y) + np.float64(z))
+
+
+_fma64 = np.vectorize(_exact_fma, otypes=[np.float64])
+
+
 def _fma(x: Any, y: Any, z: Any) -> Any:
     if x.dtype.kind != "f":
         return x * y + z
-    # float32 products are exact in float64, so only the sum is rounded twice; float64 goes through long double.
-    wide = np.float64 if x.dtype.itemsize < 8 else np.longdouble
-    return (x.astype(wide) * y.astype(wide) + z.astype(wide)).astype(x.dtype)
+    if x.dtype.itemsize == 8:
+        return _fma64(x, y, z)
+    # A float32 product is exact in float64. The sum is rounded to odd, so that the second rounding is right (Boldo &
+    # Melquiond, Emulation of FMA and correctly rounded sums, 2008); what it lost is found by Knuth's TwoSum.
+    p, c = x.astype(np.float64) * y, z.astype(np.float64)
+    s = p + c
+    v = s - p
+    lost = (p - (s - v)) + (c - v)
+    even = (np.asarray(s).view(np.int64) & 1) == 0
+    return np.where(np.isfinite(s) & (lost != 0) & even, np.nextafter(s, np.copysign(np.inf, lost)), s).astype(x.dtype)
 
 
 fma = define(
