@@ -24,8 +24,10 @@ from zmlx.errors import (
     TargetUnavailableError,
 )
 
+EAGER = ("cpu", "interpret")
 
-@pytest.fixture(params=["cpu", "interpret"], autouse=True)
+
+@pytest.fixture(params=zmlx.targets(), autouse=True)
 def target(request: pytest.FixtureRequest) -> Iterator[str]:
     with zmlx.use_target(request.param) as name:
         yield name
@@ -234,7 +236,11 @@ def test_every_dtype(dtype: mx.Dtype) -> None:
     assert copy_kernel[(1,)](x, y, BLOCK=64).dtype == dtype
 
 
-def test_float64_arrays() -> None:
+def test_float64_arrays(target: str) -> None:
+    if target not in EAGER:
+        with pytest.raises(ArrayError, match="float64"):
+            copy_kernel[(1,)](mx.zeros((16,), mx.float64), zmlx.empty((16,)), BLOCK=16)
+        return
     x = mx.arange(16).astype(mx.float64, stream=mx.cpu)
     out = copy_kernel[(1,)](x, zmlx.empty((16,), mx.float64), BLOCK=16)
     assert out.dtype == mx.float64 and out.tolist() == list(range(16))
@@ -435,7 +441,7 @@ def test_a_grid_function_sees_every_argument() -> None:
         ("4", "str"),
         (mx.array(4), "array"),
         (None, "NoneType"),
-        ((2**31,), "at most 2147483647"),
+        ((2**31,), "at most"),
         (lambda args: 0, "no program would run"),
     ],
     ids=str,
@@ -494,11 +500,12 @@ def test_num_warps_refused(num_warps) -> None:
     refused(LaunchOptionError, "num_warps", ramp(8), ramp(8), zmlx.empty((8,)), 8, BLOCK=8, num_warps=num_warps)
 
 
-def test_options() -> None:
+def test_options(target: str) -> None:
     x = ramp(8)
     refused(LaunchOptionError, "num_stages", x, x, zmlx.empty((8,)), 8, BLOCK=8, num_stages=0)
     refused(LaunchOptionError, "stream", x, x, zmlx.empty((8,)), 8, BLOCK=8, stream="cpu")
-    for stream in (mx.cpu, mx.default_stream(mx.cpu), mx.new_stream(mx.cpu), None):
+    device = mx.cpu if target in EAGER else mx.gpu
+    for stream in (device, mx.default_stream(device), mx.new_stream(device), None):
         assert mx.array_equal(add_kernel[(1,)](x, x, zmlx.empty((8,)), 8, BLOCK=8, stream=stream, num_stages=2), x * 2)
 
 
@@ -526,17 +533,23 @@ def test_a_kernel_is_not_called_without_a_grid() -> None:
         add_kernel(ramp(8))
 
 
-def test_tracing_is_refused() -> None:
+def test_tracing(target: str) -> None:
     def f(x):
         return add_kernel[(1,)](x, x, zmlx.empty((8,)), 8, BLOCK=8)
 
+    if target not in EAGER:
+        assert mx.array_equal(mx.compile(f)(ramp(8)), ramp(8) * 2)
+        return
     with pytest.raises(LaunchError, match=r"mx\.compile"):
         mx.compile(f)(ramp(8))
     with pytest.raises(LaunchError, match=r"mx\.vmap"):
         mx.vmap(f)(ramp(2, 8))
 
 
-def test_prints_and_asserts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_and_asserts(capsys: pytest.CaptureFixture[str], target: str) -> None:
+    if target not in EAGER:
+        pytest.skip("prints and asserts are of the cpu and interpret targets")
+
     @zmlx.jit
     def talking_kernel(x_ptr):
         v = tl.load(x_ptr)
@@ -567,6 +580,32 @@ def test_launches_from_several_threads(target: str) -> None:
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_compiled_functions_update_arrays(target: str) -> None:
+    if target in EAGER:
+        pytest.skip("launches are traced on GPUs only")
+
+    @mx.compile
+    def f(x, y):  # equal copies of equal arrays must stay two
+        a, b = x + 0, x + 0
+        double_kernel[(1,)](a, 64, BLOCK=64)
+        fill_kernel[(1,)](b, 9.0, 8, BLOCK=16)
+        return a + y, b, x
+
+    x = ramp(64)
+    for _ in range(3):
+        a, b, same = f(x, x)
+        assert mx.array_equal(a, x * 3) and mx.array_equal(same, x)
+        assert b[8:24].tolist() == [9.0] * 16 and mx.array_equal(b[24:], x[24:])
+
+
+def test_long_chains_of_updates() -> None:
+    x, y = ramp(64) * 0 + 1, ramp(64)
+    for _ in range(12):  # each reads what the one before wrote
+        double_kernel[(1,)](x, 64, BLOCK=64)
+        add_kernel[(1,)](x, y, y, 64, BLOCK=64)
+    assert mx.array_equal(x, mx.full((64,), 4096.0)) and mx.array_equal(y, ramp(64) + 8190)
 
 
 # ---- compile ----------------------------------------------------------------------------------------------------------
