@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,6 +54,18 @@ def test_links_lead_somewhere(document: Path) -> None:
     prose = FENCED.sub("", document.read_text())
     dead = [target for target in LINK.findall(prose) if not (document.parent / target).exists()]
     assert not dead
+
+
+@pytest.mark.parametrize("script", ["scripts/demo", "scripts/test", "scripts/setup", ".ci/run"])
+def test_scripts_are_executable_and_parse(script: str) -> None:
+    assert os.access(ROOT / script, os.X_OK)
+    subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+
+
+def test_the_readmes_commands_are_its_scripts() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "$ scripts/demo" in text and "$ scripts/test" in text
+    assert "scripts/test" in (ROOT / ".ci" / "run").read_text(), "CI runs what the README says"
 
 
 def test_the_readme_says_what_was_never_run() -> None:
