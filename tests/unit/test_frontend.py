@@ -57,7 +57,7 @@ def test_every_op_has_a_place_and_values_have_names():
 def literal_kernel(out):
     x = 0
     x += 7 // 2
-    y: tl.constexpr = -7 // 2
+    y: tl.constexpr[int] = -7 // 2
     tl.static_assert(y == -4)
     a, (b, c) = 1, (2, 3)
     d = e = 5

@@ -72,7 +72,7 @@ class Calls(Expressions):
         if isinstance(callee, DType):  # tl.float32(0) is a cast
             if len(args) != 1 or kwargs:
                 raise CallError(f"{name} takes one value, got {len(args) + len(kwargs)}", f"{name}(x) is x.to({name})")
-            return self._builtin(language.cast, [args[0], callee], {}, node)
+            return self._builtin(BUILTINS["cast"], [args[0], callee], {}, node)
         module = getattr(callee, "__module__", None) or ""
         if module == "math":
             return self._constant_call(name, callee, args, kwargs)

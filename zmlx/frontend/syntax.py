@@ -11,12 +11,14 @@ Names = dict[str, Kind]
 
 
 def is_constexpr_annotation(node: ast.expr | None) -> bool:
-    """Whether an annotation says `tl.constexpr`, as an expression or a string."""
+    """Whether an annotation says `tl.constexpr` (or `tl.constexpr[int]`), as an expression or a string."""
+    if isinstance(node, ast.Subscript):
+        return is_constexpr_annotation(node.value)
     if isinstance(node, ast.Attribute):
         return node.attr == "constexpr"
     if isinstance(node, ast.Name):
         return node.id == "constexpr"
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.rpartition(".")[2].strip() == "constexpr"
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.partition("[")[0].rpartition(".")[2].strip() == "constexpr"
 
 
 def assigned(body: Iterable[ast.stmt], cache: dict[int, Names]) -> Names:
