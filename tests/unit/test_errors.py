@@ -16,7 +16,7 @@ from wrong_kernel import CASES, Case, failure, jit, text_of
 
 import zmlx.language as tl
 from zmlx import errors
-from zmlx.errors import CallError, CompilationError
+from zmlx.errors import CallError, CompilationError, RecursionLimitError
 from zmlx.frontend.source import JitCallable
 
 # -- the checks ----------------------------------------------------------------------------------------------------------
@@ -123,6 +123,31 @@ def test_errors_inside_the_library_point_at_the_users_call() -> None:
 def test_recursion_is_shown_once_around() -> None:
     shown = str(failure(flow._recursion, {}))
     assert shown.count("forever(x)") == 1 and "tl.store(out, forever(n))" in shown
+
+
+@jit
+def ping(x):
+    y = 1.0
+    if x > 1:
+        if x > 2:
+            for i in range(x):
+                y = 1 + (2 + (3 + (4 + (5 + (6 + (7 + pong(x)))))))
+    return y
+
+
+@jit
+def pong(x):
+    return ping(x) + 1
+
+
+@jit
+def mutual_kernel(out, n):
+    tl.store(out, ping(n))
+
+
+def test_mutual_recursion_with_much_in_between() -> None:
+    e = failure(mutual_kernel, {})
+    assert isinstance(e, RecursionLimitError) and "calls itself without end" in e.message and len(str(e).splitlines()) < 30
 
 
 @jit

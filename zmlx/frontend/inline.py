@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from zmlx.errors import CallError, CompilationError, ConstexprError, Loc, NotCallableError, RecursionLimitError
@@ -73,6 +74,10 @@ def run(frame: Frame) -> Exit:
     frame.trace.frames.append(frame)
     try:
         return frame.body(frame.source.tree.body, True)
+    except RecursionError:  # Python's own stack may end before MAX_DEPTH does
+        if frame.caller is not None and sum(f.source is frame.source for f in frame.trace.frames) > 3:
+            raise _too_deep(frame.source, True, _once_around(frame.trace.frames, frame.source, frame.caller)) from None
+        raise
     finally:
         frame.trace.frames.pop()
 
@@ -92,16 +97,20 @@ def _check_depth(caller: Frame, source: Source, loc: Loc) -> None:
     frames = caller.trace.frames
     if len(frames) < MAX_DEPTH:
         return
-    again = [f for f in frames if f.source is source]
-    # The chain of calls is shown once around, not 32 times.
-    short = Loc(loc.file, loc.line, loc.col, loc.end_line, loc.end_col, loc.function, again[0].caller if again else None)
-    raise _too_deep(source, bool(again), short)
+    recursive = any(f.source is source for f in frames)
+    raise _too_deep(source, recursive, _once_around(frames, source, loc))
+
+
+def _once_around(frames: list[Frame], source: Source, loc: Loc) -> Loc:
+    """A call in a recursion, with the chain of calls that led into it instead of all its rounds."""
+    first = next((f.caller for f in frames if f.source is source), None)
+    return replace(loc, caller=first)
 
 
 def _too_deep(source: Source, recursive: bool, loc: Loc) -> CompilationError:
     if recursive:
         return RecursionLimitError(
-            f"{source.name}() calls itself without end ({MAX_DEPTH} calls deep); device functions are inlined",
+            f"{source.name}() calls itself without end; device functions are inlined",
             "write it as a loop, or end the recursion by a tl.constexpr condition",
             loc,
         )

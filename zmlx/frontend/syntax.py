@@ -18,7 +18,8 @@ def is_constexpr_annotation(node: ast.expr | None) -> bool:
         return node.attr == "constexpr"
     if isinstance(node, ast.Name):
         return node.id == "constexpr"
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.partition("[")[0].rpartition(".")[2].strip() == "constexpr"
+    text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    return text.partition("[")[0].rpartition(".")[2].strip() == "constexpr"
 
 
 def assigned(body: Iterable[ast.stmt], cache: dict[int, Names]) -> Names:
