@@ -32,6 +32,12 @@ def misspelt_name(out, n):
     tl.store(out + offset, 1.0)  # error: `offset` is not defined
 
 
+@wrong(UndefinedNameError, "arange")
+@jit
+def prefix_forgotten(out):
+    tl.store(out + arange(0, 16), 1.0)  # error: `arange` is not defined
+
+
 @wrong(UndefinedNameError, "total")
 @jit
 def read_before_assignment(out, n):

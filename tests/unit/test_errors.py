@@ -51,6 +51,7 @@ def test_there_are_many_kinds() -> None:
     ("kernel", "remedy"),
     [
         (flow.subscripted_pointer, "tl.load(out + 0)"),
+        (names.prefix_forgotten, "did you mean `tl.arange`?"),
         (names.misspelt_name, "did you mean `offsets`?"),
         (names.misspelt_function, "tl.arange"),
         (names.misspelt_attribute, "x.shape"),
@@ -128,9 +129,9 @@ def test_recursion_is_shown_once_around() -> None:
 @jit
 def ping(x):
     y = 1.0
-    if x > 1:
+    if x > 1:  # noqa: SIM102
         if x > 2:
-            for i in range(x):
+            for i in range(x):  # noqa: B007
                 y = 1 + (2 + (3 + (4 + (5 + (6 + (7 + pong(x)))))))
     return y
 

@@ -64,7 +64,10 @@ class Scope:
         value = self.find(name, _MISSING)
         if value is _MISSING:
             known = {*others, *self.free, *self.globals, *PYTHON_BUILTINS}
-            raise UndefinedNameError(f"`{name}` is not defined", suggest(name, known) or "assign it first, or pass it as an argument")
+            of_language = f"did you mean `tl.{name}`?" if name in language.__all__ else ""
+            raise UndefinedNameError(
+                f"`{name}` is not defined", of_language or suggest(name, known) or "assign it first, or pass it as an argument"
+            )
         if self.is_annotated(name):
             return plain(value.value if isinstance(value, constexpr) else value)
         return admit(name, value, called)
