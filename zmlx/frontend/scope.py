@@ -64,7 +64,7 @@ class Scope:
         value = self.find(name, _MISSING)
         if value is _MISSING:
             known = {*others, *self.free, *self.globals, *PYTHON_BUILTINS}
-            of_language = f"did you mean `tl.{name}`?" if name in language.__all__ else ""
+            of_language = f"did you mean `tl.{name}`?" if name in public_names(language) else ""
             raise UndefinedNameError(
                 f"`{name}` is not defined", of_language or suggest(name, known) or "assign it first, or pass it as an argument"
             )
