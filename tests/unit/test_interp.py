@@ -321,18 +321,20 @@ def test_prints_and_asserts() -> None:
   device_print %pid {prefix = "pid", hex = false}
   device_print %r, %x {prefix = "v", hex = false}
   device_print %u {prefix = "u", hex = true}
+  device_print %h {prefix = "h", hex = true}
   device_print {prefix = "here", hex = false}
   %c = lt %pid, %n : i1
   device_assert %c {message = "too many"}"""
     with pytest.raises(DeviceAssertError, match=r"too many, in program \(0, 1, 0\)"):
-        launch("%n: i32, %u: u8", body, grid=(1, 2), output=lines.append, n=1, u=10)
-    assert lines[:7] == [
+        launch("%n: i32, %u: u8, %h: bf16", body, grid=(1, 2), output=lines.append, n=1, u=10, h=-1.0)
+    assert lines[:8] == [
         "pid (0, 0, 0) idx () pid: 0",
         "pid (0, 0, 0) idx (0) v (operand 0): 0",
         "pid (0, 0, 0) idx (1) v (operand 0): 1",
         "pid (0, 0, 0) idx (0) v (operand 1): 0",
         "pid (0, 0, 0) idx (1) v (operand 1): 1",
         "pid (0, 0, 0) idx () u: 0x0a",
+        "pid (0, 0, 0) idx () h: 0xbf80",
         "pid (0, 0, 0) here",
     ]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
+from random_ir import Generator
 
 from zmlx import dtypes as dt
 from zmlx.errors import InternalCompilerError
@@ -14,6 +16,10 @@ from zmlx.ir.rewrite import Rewriter, Rules, rewrite
 from zmlx.ir.types import ArrayType, Pointer, Type, parse_type
 from zmlx.ir.verifier import verify
 from zmlx.ops import REGISTRY
+from zmlx.passes import pipeline
+from zmlx.simt.lower import lower
+from zmlx.targets.legalize import legalize
+from zmlx.targets.target import target
 
 TEXT = r"""kernel softmax(%x: *f32 {divisibility = 16}, %n: i32 {divisibility = 16}, %flag: i1) {
   %pid = program_id {axis = 0} : i32
@@ -214,6 +220,20 @@ def test_verifier_finds_planted_errors(plant: Callable[[Function], None], messag
     assert "kernel softmax" in text and "bug of zmlx" in text
     if plant not in (params_differ,):
         assert "<-- here" in text
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "metal"])
+def test_simt_ir_is_well_formed(name: str) -> None:
+    """What the lowering and legalisation of a target give verifies, and its text round-trips."""
+    for seed in range(8):
+        fn = pipeline.optimize(Generator(random.Random(seed)).function(8))
+        if name == "metal" and "f64" in str(fn).partition("{")[2]:
+            continue
+        simt = lower(fn, target(name), 4)
+        verify(simt)
+        legalize(simt, target(name))
+        verify(simt)
+        assert str(parse(str(simt), REGISTRY)) == str(simt)
 
 
 def test_rewrite_reaches_its_fixpoint_in_one_run() -> None:

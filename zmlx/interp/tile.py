@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zmlx.dtypes import DType
+from zmlx.dtypes import DType, encode
 from zmlx.errors import DeviceAccessError, DeviceAssertError, InternalCompilerError, ZmlxError, excerpt
 from zmlx.interp.memory import AccessFault, Memory
 from zmlx.ir.core import Block, Function, Op, Value
@@ -158,9 +158,8 @@ def _number(x: Any, t: Type, hex: bool) -> str:
     if isinstance(t.elem, Pointer):
         return f"{int(x):#x}"
     if hex:
-        bits = max(8, t.elem.bits)
-        raw = np.asarray(x).astype(t.elem.compute).view(f"u{np.asarray(x).dtype.itemsize}")
-        return f"{int(raw):#0{bits // 4 + 2}x}"
+        raw = encode(np.asarray([x]), t.elem)
+        return f"{int(raw.view(f'u{raw.itemsize}')[0]):#0{2 * raw.itemsize + 2}x}"
     return str(int(x)) if t.elem.is_int else f"{float(x):g}"
 
 

@@ -1,7 +1,8 @@
 """Checks that a function is well formed, so that a broken pass is found where it broke.
 
 It names no op: records say what types an op yields, the trait "terminator" says what ends a block. A terminator whose
-record takes values (a yield) ends a region; one whose record takes none (a return) ends the kernel's body.
+record takes values (a yield) ends a region; one whose record takes none (a return) ends the kernel's body. The regions
+of an op without results may do without, where the op's type rule does not ask what they yield.
 """
 
 from __future__ import annotations
@@ -52,15 +53,17 @@ class _Verifier:
             if v.op is not None:
                 raise self.fail(f"the block argument {v!r} claims to be a result of {v.op!r}", owner)
             self.define(v, owner)
-        if not block.ops or not block.ops[-1].has("terminator"):
-            raise self.fail("a block does not end in a terminator", block.ops[-1] if block.ops else owner)
-        if bool(block.ops[-1].defn.operands) != (owner is not None):
-            raise self.fail("the terminator does not fit: a region ends in a yield, a kernel in a return", block.ops[-1])
+        last = block.ops[-1] if block.ops else None
+        if last is None or not last.has("terminator"):
+            if owner is None or owner.results:
+                raise self.fail("a block does not end in a terminator", last or owner)
+        elif bool(last.defn.operands) != (owner is not None):
+            raise self.fail("the terminator does not fit: a region ends in a yield, a kernel in a return", last)
         for op in block.ops:
             if op in self.seen:
                 raise self.fail("it stands in two places", op)
             self.seen.add(op)
-            self.op(op, op is block.ops[-1])
+            self.op(op, op is last)
             defined += op.results
         self.visible.difference_update(defined)
 

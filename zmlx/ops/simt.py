@@ -60,7 +60,7 @@ def _vector(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
 
 
 # space: "register" (this thread's) or "shared" (the program's); pointee is set instead of type for arrays of pointers.
-alloc = define("alloc", (), _alloc, attrs=("type", "size", "space", "pointee"), traits="effect")
+alloc = define("alloc", (), _alloc, attrs=("type", "size", "space", "pointee", "offset"), traits="effect")
 get = define("get", ("array", "index"), _get)
 set_ = define("set", ("array", "index", "value"), _set, traits="effect")
 # Runs its region for index = start, start + 1 … end - 1, known numbers, or up to a count where one is given. kind: "unroll" (GPU registers), "simd" (independent

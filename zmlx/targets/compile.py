@@ -6,10 +6,12 @@ import re
 from functools import cache
 from pathlib import Path
 
+from zmlx import knobs
 from zmlx.dtypes import DType
 from zmlx.errors import InternalCompilerError, ResourceError, ZmlxError
 from zmlx.ir.core import Function, Value, clone_function
 from zmlx.ir.types import Pointer, Type
+from zmlx.ir.verifier import verify
 from zmlx.passes.pipeline import optimize
 from zmlx.simt import split
 from zmlx.simt.lower import lower
@@ -64,6 +66,8 @@ def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str]
     if not target.is_simt:
         split.run(simt)
     legalize(simt, target)
+    if knobs.VERIFY.get() == "1":
+        verify(simt)
     arrays, scalars, token = calling_order(params, inout)
     if len(arrays) + token + (bool(scalars) and target.name == "metal") > target.max_buffers:
         raise ResourceError(
