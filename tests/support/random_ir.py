@@ -1,4 +1,8 @@
-"""Random well-formed Tile IR: mixed dtypes and shapes, loops, branches, masks, memory. Every access is in bounds."""
+"""Random well-formed Tile IR: mixed dtypes and shapes, loops, branches, masks, memory. Every access is in bounds.
+
+Three kinds of programs: any; `indices`, index arithmetic on small numbers; `portable`, whose results no target may
+change: what is read is never written, no two stores meet, and every op has one correctly rounded result (no float products: CUDA contracts them with sums).
+"""
 
 from __future__ import annotations
 
@@ -22,15 +26,21 @@ GRID = (2, 2, 1)
 INT_BINARY = ("add", "sub", "mul", "and", "or", "xor", "minimum", "maximum", "floordiv", "mod")
 FLOAT_BINARY = ("add", "sub", "mul", "div", "minimum", "maximum", "maximum_nan", "copysign", "mod")
 FLOAT_UNARY = ("neg", "abs", "floor", "sqrt", "rint", "exp", "sin", "rsqrt")
+EXACT_FLOAT = ("add", "sub", "div", "mod", "neg", "abs", "floor", "sqrt", "rint")
+OUTPUTS = 1 << 14  # elements of an output array
 COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
 class Generator:
-    """Grows a function from a source of randomness. With `indices`, it makes index arithmetic with small numbers only."""
+    """Grows a function from a source of randomness."""
 
-    def __init__(self, rng: random.Random, indices: bool = False) -> None:
-        self.rng, self.indices = rng, indices
-        self.body = Block([Type(Pointer(d)) for d in BUFFERS] + [Type(dt.int32)] * 2, [*(f"p_{d.short}" for d in BUFFERS), "n", "m"])
+    def __init__(self, rng: random.Random, indices: bool = False, portable: bool = False) -> None:
+        self.rng, self.indices, self.portable = rng, indices, portable
+        types, names = [Type(Pointer(d)) for d in BUFFERS], [f"p_{d.short}" for d in BUFFERS]
+        if portable:
+            types, names = types * 2, names + [f"out_{d.short}" for d in BUFFERS]
+        self.body = Block([*types, Type(dt.int32), Type(dt.int32)], [*names, "n", "m"])
+        self.used = 0  # elements of the output arrays that stores have taken
         self.b = Builder(self.body)
         self.pool: list[Value] = list(self.body.args[-2:])
         self.depth = 0
@@ -112,7 +122,7 @@ class Generator:
         elif d is dt.int1:
             self.add(b.value(R["invert"], x) if rng.random() < 0.3 else b.value(R[rng.choice(["and", "or", "xor"])], x, self.pick(x.type)))
         elif d.is_float:
-            name = rng.choice(FLOAT_BINARY + FLOAT_UNARY)
+            name = rng.choice(EXACT_FLOAT if self.portable else FLOAT_BINARY + FLOAT_UNARY)
             if name in FLOAT_UNARY and not (R[name].has("transcendental") and d is dt.float64):
                 self.add(b.value(R[name], x))
             elif name in FLOAT_BINARY:
@@ -202,7 +212,7 @@ class Generator:
         elif kind == "flip":
             self.add(b.value(R["flip"], x, axis=rng.randrange(len(x.shape))))
         elif kind == "addptr":
-            b.value(R["addptr"], self.to_shape(rng.choice(self.body.args[:-2]), x.shape), x)
+            b.value(R["addptr"], self.to_shape(rng.choice(self.body.args[: len(BUFFERS)]), x.shape), x)
         else:
             self.add(b.value(R[kind], x, c))
 
@@ -214,6 +224,17 @@ class Generator:
         offset = self.b.value(R["and"], offset, self.to_shape(self.b.value(R["constant"], value=N - 1, type=offset_type), shape))
         base = self.body.args[BUFFERS.index(d)]
         return self.b.value(R["addptr"], self.to_shape(base, shape), offset)
+
+    def output(self, shape: tuple[int, ...], d: DType) -> Value:
+        """Addresses of the next free elements of an output array."""
+        size = math.prod(shape)
+        start, self.used = self.used, self.used + size
+        assert self.used <= OUTPUTS
+        base, b = self.body.args[len(BUFFERS) + BUFFERS.index(d)], self.b
+        if not shape:
+            return b.value(R["addptr"], base, b.value(R["constant"], value=start, type=dt.int32))
+        flat = b.value(R["reshape"], b.value(R["arange"], start=start, end=start + size), shape=shape)
+        return b.value(R["addptr"], b.value(R["splat"], base, shape=shape), flat)
 
     def memory(self) -> None:
         shape = self.rng.choice(SHAPES)
@@ -230,13 +251,13 @@ class Generator:
 
     def store(self, v: Value) -> None:
         d = v.type.elem if v.type.elem in BUFFERS else self.rng.choice(BUFFERS)
-        operands = [self.pointer(v.shape, d), self.to_dtype(v, d)]
+        operands = [self.output(v.shape, d) if self.portable else self.pointer(v.shape, d), self.to_dtype(v, d)]
         if self.rng.random() < 0.5:
             operands.append(self.pick(Type(dt.int1, v.shape)))
         self.b.create(R["store"], operands)
 
     def reduction(self) -> None:
-        xs = [v for v in self.pool[-12:] if v.shape and v.type.elem is not dt.int1]
+        xs = [v for v in self.pool[-12:] if v.shape and v.type.elem is not dt.int1 and not (self.portable and v.type.elem.is_float)]
         if not xs:
             return
         x = self.rng.choice(xs)
@@ -340,6 +361,11 @@ def buffers(seed: int, indices: bool = False) -> dict[str, np.ndarray]:
             low, high = (0, 50) if indices else d.range()
             out[f"p_{d.short}"] = rng.integers(low, high, N, dtype=d.storage, endpoint=True)
     return out
+
+
+def outputs() -> dict[str, np.ndarray]:
+    """Zeroed storage arrays for what portable programs write."""
+    return {f"out_{d.short}": np.zeros(OUTPUTS, d.storage) for d in BUFFERS}
 
 
 def scalars() -> dict[str, int]:
