@@ -2,9 +2,9 @@
 
     python benchmarks/compile.py [--out benchmarks/results/compile.jsonl] [--only softmax] [--rounds 3]
 
-Each number is the median over processes of its own. cold: nothing cached (the compiler's probe and the thread pool are
-warm after the first process, and counted apart as "first"). warm: the same in a new process, from the disk cache. The
-launch itself is included; importing Python modules is not, but for those of the compiler, which a warm start needs not.
+Medians over processes of their own, in ms; the second launch's time is taken off, importing Python modules is not counted.
+first: nothing cached, the compiler's probe and the build of the thread pool included, which a machine pays once. cold: a
+new kernel after that; text: its way from the syntax tree to C++ (or CUDA, MSL). warm: a new process with a disk cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ from zmlx import bench
 from zmlx.catalog import entries
 from zmlx.runtime.jit import JitFunction
 
-name, target = sys.argv[1:3]
+name, target, state = sys.argv[1:4]
+if state != "warm":  # a warm start needs none of the compiler's modules
+    import zmlx.frontend.codegen, zmlx.targets.compile
+if state == "prepare":
+    from zmlx.runtime import host_backend
+    host_backend._launch_function()
+    sys.exit()
 entry = next(e for e in entries() if e.name == name)
 case = next(iter(entry.cases))
 args = case.build(mx.float32)
@@ -54,46 +60,46 @@ print(json.dumps({"total": total - again, "text": spent["text"], "kernels": kern
 """
 
 
-def child(name: str, target: str, cache: str) -> dict[str, Any]:
-    env = os.environ | {"ZMLX_CACHE_DIR": cache}
-    done = subprocess.run([sys.executable, "-c", CHILD, name, target], env=env, capture_output=True, text=True, check=False)
+def child(name: str, target: str, state: str, cache: str, bytecode: str) -> dict[str, Any]:
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {
+        "ZMLX_CACHE_DIR": cache,
+        "PYTHONPYCACHEPREFIX": bytecode,
+    }
+    done = subprocess.run([sys.executable, "-c", CHILD, name, target, state], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1]) if state != "prepare" else {}
 
 
-def measure(name: str, target: str, rounds: int) -> dict[str, Any]:
-    """Milliseconds of one kernel: first and later cold starts, the text's part of them, and warm starts."""
-    with tempfile.TemporaryDirectory() as folder:
-        first = child(name, target, folder)
-        cold, text, warm = [], [], []
-        for _ in range(rounds):
-            for kind in ("kernels", "cuda"):
-                subprocess.run(["rm", "-rf", os.path.join(folder, kind)], check=True)
-            # The pool's library stays: it is built once a machine. Its entry is the oldest.
-            host = sorted(Path(folder, "host").rglob("*"), key=lambda p: p.stat().st_mtime) if Path(folder, "host").is_dir() else []
-            for path in [p for p in host if p.is_file()][2:] if not first["traced"] else []:
-                path.unlink()
-            cold.append(child(name, target, folder))
-            text.append(cold[-1]["text"])
-            warm.append(child(name, target, folder))
-        assert not any(w["traced"] for w in warm)
+def measure(name: str, target: str, rounds: int, bytecode: str) -> dict[str, Any]:
+    """Milliseconds of one kernel: the first start of a machine, cold starts, the text's part of them, warm starts."""
+    first, cold, warm = [], [], []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            first.append(child(name, target, "first", folder, bytecode))
+        with tempfile.TemporaryDirectory() as folder:
+            if target == "cpu":
+                child(name, target, "prepare", folder, bytecode)
+            cold.append(child(name, target, "cold", folder, bytecode))
+            warm += [child(name, target, "warm", folder, bytecode) for _ in range(2)]
+    assert not any(w["traced"] for w in warm)
 
-        def ms(values: list[float]) -> float:
-            return round(1e3 * statistics.median(values), 2)
+    def ms(runs: list[dict[str, Any]], what: str = "total") -> list[float]:
+        values = sorted(1e3 * r[what] for r in runs)
+        return [round(v, 2) for v in (statistics.median(values), values[0], values[-1])]
 
-        return {
-            "benchmark": "compile",
-            "kernel": name,
-            "target": target,
-            "kernels": first["kernels"],
-            "first_ms": ms([first["total"]]),
-            "trace_to_text_ms": ms(text),
-            "built_text_known_ms": ms([c["total"] for c in cold]),
-            "warm_ms": ms([w["total"] for w in warm]),
-            **first["machine"],
-            "command": " ".join(["python", *sys.argv]),
-        }
+    return {
+        "benchmark": "compile",
+        "kernel": name,
+        "kernels": first[0]["kernels"],
+        "first_ms": ms(first),
+        "cold_ms": ms(cold),
+        "text_ms": ms(cold, "text"),
+        "warm_ms": ms(warm),
+        **first[0]["machine"],
+        "target": target,
+        "command": " ".join(["python", *sys.argv]),
+    }
 
 
 def main() -> None:
@@ -105,7 +111,9 @@ def main() -> None:
     options = parser.parse_args()
     from zmlx.catalog import entries
 
-    rows = [measure(e.name, options.target, options.rounds) for e in entries() if not options.only or e.name in options.only]
+    names = [e.name for e in entries() if not options.only or e.name in options.only]
+    with tempfile.TemporaryDirectory() as bytecode:
+        rows = [measure(name, options.target, options.rounds, bytecode) for name in names]
     for row in rows:
         print(json.dumps(row))
     if options.out:
