@@ -1,7 +1,8 @@
 """Random well-formed Tile IR: mixed dtypes and shapes, loops, branches, masks, memory. Every access is in bounds.
 
 Three kinds of programs: any; `indices`, index arithmetic on small numbers; `portable`, whose results no target may
-change: what is read is never written, no two stores meet, and every op has one correctly rounded result (no float products: CUDA contracts them with sums).
+change: what is read is never written, no two stores meet, and every op has one correctly rounded result (no float
+products: CUDA contracts them with sums).
 """
 
 from __future__ import annotations

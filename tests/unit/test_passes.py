@@ -12,7 +12,7 @@ from random_ir import BUFFERS, GRID, Generator, buffers, scalars
 
 from zmlx import dtypes as dt
 from zmlx.interp.tile import run
-from zmlx.ir.core import Function, clone_function
+from zmlx.ir.core import Function
 from zmlx.ir.parser import parse
 from zmlx.ir.verifier import verify
 from zmlx.ops import REGISTRY
@@ -368,8 +368,8 @@ def test_pipeline_verifies_and_dumps(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert files[0].endswith("traced.zmir") and files[-1].endswith("dce.zmir")
 
 
-def test_time_is_linear() -> None:
-    """Counted, not timed: rule applications and clones grow with the kernel, a thousand ops pass without recursion."""
-    body = HEAD + "\n".join(f"%y{i} = add %{'x' if i == 0 else f'y{i - 1}'}, %fs : 8xf32" for i in range(2000)) + "\n  store %ptr, %y1999"
-    fn = build(body)
-    pipeline.optimize(clone_function(fn))
+def test_a_long_kernel_passes() -> None:
+    """Thousands of ops in a row cost no recursion, and a chain of sums of nothing known stays as it is."""
+    rows = "\n".join(f"%y{i} = add %{'x' if i == 0 else f'y{i - 1}'}, %fs : 8xf32" for i in range(2000))
+    fn = pipeline.optimize(build(HEAD + rows + "\n  store %ptr, %y1999"))
+    assert names(fn).count("add") == 2000
