@@ -2,23 +2,22 @@
 
     python benchmarks/gpu_streaming.py [--out benchmarks/results/h100.jsonl]
 
-One clock for all: wall time of a batch of lazily queued launches, synchronised at both ends, divided by the batch.
-Inputs rotate among copies that together exceed the L2 cache. Each result is checked before it is timed.
+Two clocks, never mixed: `device_us` is the kernel's own time between CUDA events (benchmarks/device_clock.py), compared
+with the device's copy by the same clock; `zmlx_us` and `mlx_us` are wall times of a batch of lazily queued launches,
+which hold the host's work too. Inputs rotate among copies that together exceed the L2 cache. Each result is checked
+before it is timed.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import numpy as np
+from device_clock import Driver, recorded
 
 import zmlx
 import zmlx.language as tl
@@ -52,43 +51,8 @@ COPY = Entry(
 )
 
 
-def device_copy_bandwidth(nbytes: int, batch: int = 200) -> float | None:
-    """Bytes a second, read and written, of cudaMemcpyAsync between two buffers; None where no CUDA runtime loads."""
-    cuda = _cudart()
-    if cuda is None:
-        return None
-    buffers = [ctypes.c_void_p() for _ in range(2 * COPIES)]
-    for buffer in buffers:
-        if cuda.cudaMalloc(ctypes.byref(buffer), ctypes.c_size_t(nbytes)):
-            return None
-    rates = []
-    for _ in range(10):
-        cuda.cudaDeviceSynchronize()
-        start = time.perf_counter()
-        for i in range(batch):
-            source, sink = buffers[i % COPIES], buffers[COPIES + i % COPIES]
-            cuda.cudaMemcpyAsync(sink, source, ctypes.c_size_t(nbytes), 3, None)
-        cuda.cudaDeviceSynchronize()
-        rates.append(2 * nbytes * batch / (time.perf_counter() - start))
-    for buffer in buffers:
-        cuda.cudaFree(buffer)
-    return float(np.median(rates[1:]))
-
-
-def _cudart() -> ctypes.CDLL | None:
-    places = ["libcudart.so", "libcudart.so.13", "libcudart.so.12"]
-    for folder in sys.path:
-        places += [str(p) for p in sorted(Path(folder or ".").glob("nvidia/*/lib/libcudart.so*"))]
-    for place in places:
-        try:
-            return ctypes.CDLL(place)
-        except OSError:
-            continue
-    return None
-
-
-def measure(entry: Entry, dtype_name: str, batch: int, seconds: float) -> dict[str, Any]:
-    """One result; `limit` is left to the caller."""
+def measure(driver: Driver, entry: Entry, dtype_name: str, batch: int, seconds: float) -> dict[str, Any]:
+    """One result."""
     case, dtype = entry.sizes["gpu"], DTYPES[dtype_name]
     inputs = [case.build(dtype, seed) for seed in range(COPIES)]
     mx.eval([a for args in inputs for a in args if isinstance(a, mx.array)])
@@ -105,6 +69,10 @@ def measure(entry: Entry, dtype_name: str, batch: int, seconds: float) -> dict[s
     }
     times = bench.interleaved(calls, budget=seconds, batch=batch, least=20)
     moved = traffic(inputs[0], result)
+    with recorded() as launches:
+        mx.eval(entry.call(*inputs[0], **case.kwargs))
+    device = [sum(part) for part in zip(*(driver.launch_time(launch) for launch in launches), strict=True)]
+    limit = 2 * (moved // 2) / driver.copy_time(moved // 2)[0]
     return {
         "benchmark": "gpu_streaming",
         "kernel": entry.name,
@@ -112,8 +80,11 @@ def measure(entry: Entry, dtype_name: str, batch: int, seconds: float) -> dict[s
         "dtype": dtype_name,
         **{f"{n}_us": [round(1e6 * v, 2) for v in (t.median, t.low, t.high)] for n, t in times.items()},
         "ratio": round(min(times["mlx"].median, times["mlx_compiled"].median) / times["zmlx"].median, 3),
+        "device_us": [round(1e6 * t, 2) for t in device],
         "bytes": moved,
-        "gb_per_s": round(moved / times["zmlx"].median / 1e9, 1),
+        "gb_per_s": round(moved / device[0] / 1e9, 1),
+        "limit_gb_per_s": round(limit / 1e9, 1),
+        "of_limit": round(moved / device[0] / limit, 3),
         "max_error": error,
         **bench.machine(),
     }
@@ -130,22 +101,15 @@ def main() -> None:
     if not bench.on_gpu():
         raise SystemExit("this benchmark needs a GPU that MLX can use, and there is none: see `python -m zmlx doctor`")
     print(bench.device_name())
+    driver = Driver()
     for dtype in options.dtype or ["float16", "bfloat16", "float32"]:
-        nbytes = 16384 * 1024 * DTYPES[dtype].size
-        limit = device_copy_bandwidth(nbytes)
-        if limit is not None:
-            print(f"device copy of {nbytes / 1e6:.0f} MB: {limit / 1e9:.0f} GB/s")
         for entry in [COPY, *(e for e in entries() if e.streaming)]:
             if options.only and entry.name not in options.only:
                 continue
-            row = measure(entry, dtype, options.batch, options.seconds)
-            if limit is None and entry is COPY:  # without a CUDA runtime the copy kernel is the limit
-                limit = float(row["gb_per_s"]) * 1e9
-            row["limit_gb_per_s"] = round(limit / 1e9, 1) if limit else None
-            row["of_limit"] = round(float(row["gb_per_s"]) * 1e9 / limit, 3) if limit else None
+            row = measure(driver, entry, dtype, options.batch, options.seconds)
             ours, eager, compiled = (row[f"{name}_us"][0] for name in ("zmlx", "mlx", "mlx_compiled"))
-            print(f"{entry.name:<10} {dtype:<9} zmlx {ours:8.1f} µs   MLX {eager:8.1f} µs   compiled {compiled:8.1f} µs", end="")
-            print(f"   {row['ratio']:6.2f}x   {row['gb_per_s']:>7} GB/s   {row['of_limit']} of copy", flush=True)
+            print(f"{entry.name:<10} {dtype:<9} device {row['device_us'][0]:7.1f} µs {row['of_limit']:6.3f} of copy", end="")
+            print(f"   wall: zmlx {ours:7.1f} µs  MLX {eager:7.1f} µs  compiled {compiled:7.1f} µs", flush=True)
             if options.out:
                 with options.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")

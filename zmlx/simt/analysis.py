@@ -173,7 +173,7 @@ class Plan:
 
     def _grows(self, v: Value) -> bool:
         """Whether a user repeats the elements: then each would be computed many times."""
-        return any(u.has("view") and u.results[0].type.size > v.type.size for u in self.users.get(v, ())) or any(  # type: ignore[union-attr]
+        return any(u.has("view") and u.results[0].type.size > v.type.size for u in self.users.get(v, ())) or any(
             u.name == "expand_dims" and self._grows(u.results[0]) for u in self.users.get(v, ())
         )
 

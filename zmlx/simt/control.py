@@ -27,7 +27,7 @@ class _Carried:
         for i, (init, result) in enumerate(zip(inits, op.results, strict=True)):
             if _is_tile(init):
                 layout = low.place.of(result)
-                array = low.e.alloc(init.type.elem, layout.registers, "register", result.name or "carried")  # type: ignore[union-attr]
+                array = low.e.alloc(init.type.elem, layout.registers, "register", result.name or "carried")
                 low.materialise(init, layout, into=array)
                 self.arrays[i] = (layout, array)
 
@@ -58,7 +58,7 @@ class _Carried:
             others = any(array in {a for a, _ in reads[j]} for j in tiles if j != i)
             moved = any(a is array and wanted != layout for a, wanted in reads[i])
             if others or moved:
-                temp = low.e.alloc(ends[i].type.elem, layout.registers, "register", "next")  # type: ignore[union-attr]
+                temp = low.e.alloc(ends[i].type.elem, layout.registers, "register", "next")
                 copied.append((i, low.materialise(ends[i], layout, into=temp)))
         for i in tiles:
             if i not in {k for k, _ in copied}:
@@ -140,7 +140,7 @@ def lower_if(low: Lowering, op: Op) -> None:
     for i, r in enumerate(op.results):
         if _is_tile(r):
             layout = low.place.of(r)
-            arrays[i] = (layout, low.e.alloc(r.type.elem, layout.registers, "register", r.name or "chosen"))  # type: ignore[union-attr]
+            arrays[i] = (layout, low.e.alloc(r.type.elem, layout.registers, "register", r.name or "chosen"))
     blocks = []
     used, pending = low.scratch.used, list(low.hazards.pending)
     after: list[tuple[bool, list[Any]]] = []

@@ -39,8 +39,8 @@ def convert(low: Lowering, value: Value, layout: Layout) -> None:
     home, array = low.homes[value][0]
     compact = Layout(layout.shape, tuple(b for b in layout.reg if any(b)), layout.lane, layout.warp, layout.flip)
     e = low.e
-    elem = value.type.elem  # type: ignore[union-attr]
-    with low.scratch.array(elem, value.type.size) as shared:  # type: ignore[union-attr]
+    elem = value.type.elem
+    with low.scratch.array(elem, value.type.size) as shared:
         with low.nest(home) as frame:
             index = frame.register((tuple(1 << b for b in range(len(home.reg))), 0))
             e.set(shared, flat_index(low, frame, home), e.get(array, index))

@@ -34,7 +34,7 @@ class Layout:
         object.__setattr__(self, "_hash", hash((self.shape, self.reg, self.lane, self.warp, self.flip)))
 
     def __hash__(self) -> int:
-        return self._hash  # type: ignore[attr-defined, no-any-return]
+        return self._hash  # type: ignore[attr-defined]
 
     @cached_property
     def registers(self) -> int:

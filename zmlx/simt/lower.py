@@ -42,6 +42,7 @@ class Lowering:
         self.scalars: dict[Value, Value] = dict(zip((p.value for p in fn.params), self.body.args, strict=True))
         self.homes: dict[Value, list[tuple[Layout, Value]]] = {}
         self.prologue = Block()
+        self._waiting: list[Value] = []  # kept values that are not computed yet
         self.e = Emit(self.body)
         self.scratch = Scratch(self)
         self.hazards = Hazards(self)
@@ -63,25 +64,26 @@ class Lowering:
         """Emits a block's ops; its terminator is left to the owner."""
         for op in block.ops:
             if op.has("terminator") and op.name != "return":
-                return
+                break
             self.e.loc = op.loc
             try:
                 self.lower_op(op)
             except CompilationError as error:
                 raise error.at(op.loc) from None
+        self.flush_kept()
 
     def lower_op(self, op: Op) -> None:
         tiles = [v for v in (*op.operands, *op.results) if isinstance(v.type, Type) and v.type.is_tile]
         if op.name in _SINKS:
+            self.flush_kept()
             _SINKS[op.name](self, op)
         elif not tiles:
             self.lower_scalar(op)
         elif all(not v.type.shape for v in op.results):  # type: ignore[union-attr]
+            self.flush_kept()
             self.lower_extract(op)
         elif any(v in self.plan.kept for v in op.results):
-            for v in op.results:
-                if v in self.plan.kept and self.plan.sink.get(v) is not None:
-                    self.materialise(v, self.place.of(v))
+            self._waiting += [v for v in op.results if v in self.plan.kept and self.plan.sink.get(v) is not None]
         elif not all(self.plan.is_deferred(v) for v in op.results):
             raise AssertionError(f"no lowering for {op.name}")
 
@@ -120,6 +122,21 @@ class Lowering:
         if into is None:
             self.homes.setdefault(v, []).append((layout, array))
         return array
+
+    def flush_kept(self) -> None:
+        """Computes the kept values that are waiting: neighbours of one layout in one loop, where they share what they need."""
+        while self._waiting:
+            layout = self.place.of(self._waiting[0])
+            group = [v for v in self._waiting if self.place.of(v) == layout]
+            self._waiting = [v for v in self._waiting if self.place.of(v) != layout]
+            prepare(self, [(v, layout) for v in group])
+            arrays = [self.e.alloc(v.type.elem, layout.registers, "register", v.name) for v in group]
+            with self.nest(layout) as frame:
+                at = frame.register((tuple(1 << b for b in range(len(layout.reg))), 0))
+                for v, array in zip(group, arrays, strict=True):
+                    self.e.set(array, at, frame.eval(v, layout))
+            for v, array in zip(group, arrays, strict=True):
+                self.homes[v] = [(layout, array)]
 
     @contextmanager
     def inner_homes(self) -> Iterator[None]:

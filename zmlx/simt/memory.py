@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _item(pointer: Value) -> dt.DType:
-    elem = pointer.type.elem  # type: ignore[union-attr]
+    elem = pointer.type.elem
     assert isinstance(elem, Pointer)
     return elem.elem
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zmlx.ir.core import Op, Value
-from zmlx.ir.types import Type
+from zmlx.ir.types import Elem, Type
 from zmlx.ops import simt
 from zmlx.simt.combine import combine, identity
 from zmlx.simt.convert import flat_index, prepare
@@ -43,8 +43,8 @@ def lower_reduce(low: Lowering, op: Op) -> None:
     _finish(low, op, accs, result)
 
 
-def _elem(v: Value) -> object:
-    return v.type.elem  # type: ignore[union-attr]
+def _elem(v: Value) -> Elem:
+    return v.type.elem
 
 
 def _keep_operands(low: Lowering, op: Op, layout: Layout) -> None:
@@ -126,7 +126,7 @@ def _walk_side_by_side(low: Lowering, op: Op, layout: Layout, accs: list[Value],
     kept_runs = [r for r in ([b for b in run if b in keep] for run in layout.runs) if r]
     root = Frame(low, None, 0, (), e.block)
     with low.levels(root, kept_runs, independent=False) as outer:
-        parts = [e.alloc(_elem(v), lanes, "register", "part") for v in op.operands]  # type: ignore[arg-type]
+        parts = [e.alloc(_elem(v), lanes, "register", "part") for v in op.operands]
         started = _start(low, op, parts, lanes)
         if not started:
             first = Frame(low, outer, 0, walk[bits:], outer.block)
@@ -181,7 +181,7 @@ def _across_warps(low: Lowering, op: Op, layout: Layout, accs: list[Value], resu
     for part in walk_bits(e, warp, places):
         mine = e.add(mine, part)
     identity_map = (tuple(1 << b for b in range(len(result.reg))), 0)
-    with low.scratch.arrays([(_elem(v), count * r.size, "partial") for v in op.operands]) as shared:  # type: ignore[misc]
+    with low.scratch.arrays([(_elem(v), count * r.size, "partial") for v in op.operands]) as shared:
         with low.nest(result) as frame:
             slot = e.add(e.mul(mine, r.size), flat_index(low, frame, result))
             for array, s in zip(accs, shared, strict=True):

@@ -57,10 +57,10 @@ def lower_scan(low: Lowering, op: Op) -> None:
         plain = low.place.default(shape)
         layout = plain.map(shape, lambda c: c, tuple(shape[d] - 1 if reverse and d == axis else 0 for d in range(len(shape))))
     prepare(low, [(v, layout) for v in op.operands])
-    outs = [low.e.alloc(v.type.elem, layout.registers, "register", r.name or "scan") for v, r in zip(op.operands, op.results, strict=True)]  # type: ignore[union-attr]
+    outs = [low.e.alloc(v.type.elem, layout.registers, "register", r.name or "scan") for v, r in zip(op.operands, op.results, strict=True)]
     walk = [b for b, basis in enumerate(layout.reg) if basis[axis]]
     keep = [b for b, basis in enumerate(layout.reg) if not basis[axis]]
-    totals = [low.e.alloc(v.type.elem, 1 << len(keep), "register", "total") for v in op.operands]  # type: ignore[union-attr]
+    totals = [low.e.alloc(v.type.elem, 1 << len(keep), "register", "total") for v in op.operands]
     _within_thread(low, op, layout, outs, totals, walk, keep)
     if low.target.is_simt:
         _Across(low, op, layout, outs, totals, walk, keep).run()
@@ -130,7 +130,7 @@ class _Across:
         if not self.lane_bits and not self.warp_bits:
             return
         lane, warp = low.thread()
-        before = [e.alloc(t.type.elem, t.type.size, "register", "before") for t in self.totals]  # type: ignore[union-attr]
+        before = [e.alloc(t.type.elem, t.type.size, "register", "before") for t in self.totals]
         if self.lane_bits:
             assert isinstance(lane, Value)
             place = e.bits(lane, 0, self.lane_bits, len(self.layout.lane))
@@ -172,14 +172,14 @@ class _Across:
             last = e.equals(e.bits(lane, 0, self.lane_bits, len(self.layout.lane)), (1 << self.lane_bits) - 1)
         own = tuple(1 << b for b in range(len(result.reg)))
         count = 1 << self.warp_bits
-        wanted = [(v.type.elem, count * rows, "partial") for v in self.op.operands]  # type: ignore[union-attr]
+        wanted = [(v.type.elem, count * rows, "partial") for v in self.op.operands]
         with low.scratch.arrays(wanted) as shared:
             with e.guard(last), low.nest(result) as frame:
                 slot = e.add(e.mul(place, rows), flat_index(low, frame, result))
                 for s, total in zip(shared, self.totals, strict=True):
                     e.set(s, slot, e.get(total, frame.register((own, 0))))
             low.barrier("shared")
-            before = [e.alloc(v.type.elem, 1 << len(self.keep), "register", "before") for v in self.op.operands]  # type: ignore[union-attr]
+            before = [e.alloc(v.type.elem, 1 << len(self.keep), "register", "before") for v in self.op.operands]
             with low.nest(result) as frame:
                 at, slot = flat_index(low, frame, result), frame.register((own, 0))
                 for b, s in zip(before, shared, strict=True):

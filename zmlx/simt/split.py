@@ -85,7 +85,7 @@ def _bound(term: Value, index: Value, inside: dict[Value, Op]) -> Bound | None:
         return None
     if large in inside and not _is_constant(inside[large]):
         return None
-    if small.type.elem not in (dt.int32, dt.int64):  # type: ignore[union-attr]
+    if small.type.elem not in (dt.int32, dt.int64):
         return None
     if small is index:
         return (None, large, more)

@@ -43,7 +43,8 @@ def _trans(op: Op, wanted: Layout, source: Coords, result: Value) -> Layout:
 
 def _flip(op: Op, wanted: Layout, source: Coords, result: Value) -> Layout:
     axis = op.attrs["axis"] % len(source)
-    return wanted.map(source, lambda c: c, tuple(f ^ (n - 1) if d == axis else f for d, (f, n) in enumerate(zip(wanted.flip, source, strict=True))))
+    flip = tuple(f ^ (n - 1) if d == axis else f for d, (f, n) in enumerate(zip(wanted.flip, source, strict=True)))
+    return wanted.map(source, lambda c: c, flip)
 
 
 def _join(op: Op, wanted: Layout, source: Coords, result: Value) -> Layout:
