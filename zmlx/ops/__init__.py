@@ -3,4 +3,5 @@
 from zmlx.ops import arith, atomic, cast, compare, control, debug, dot, index, math, memory, reduce, shape, simt
 from zmlx.ops.registry import REGISTRY
 
-__all__ = ["REGISTRY", "arith", "atomic", "cast", "compare", "control", "debug", "dot", "index", "math", "memory", "reduce", "shape", "simt"]
+__all__ = ["REGISTRY", "arith", "atomic", "cast", "compare", "control", "debug", "dot", "index", "math", "memory", "reduce", "shape"]
+__all__ += ["simt"]

@@ -28,6 +28,7 @@ device_print = define("device_print", ("*values",), _print, attrs=("prefix", "he
 device_assert = define("device_assert", ("condition", "mask?"), _assert, attrs=("message",), traits="effect")
 debug_barrier = define(
     "debug_barrier", (), none(0), traits="effect barrier",
-    spell={"metal": "threadgroup_barrier(metal::mem_flags::mem_device | metal::mem_flags::mem_threadgroup)", "cuda": "__syncthreads()", "host": ""},
+    spell={"metal": "threadgroup_barrier(metal::mem_flags::mem_device | metal::mem_flags::mem_threadgroup)",
+           "cuda": "__syncthreads()", "host": ""},
     doc="orders the memory accesses of all threads of a program",
 )  # fmt: skip

@@ -45,8 +45,9 @@ def _expand_dims(types: Types, attrs: Attrs, regions: Any) -> tuple[Type, ...]:
 
 def _reshape(types: Types, attrs: Attrs, regions: Any) -> tuple[Type, ...]:
     (x,), shape = types, check_shape(attrs["shape"])
-    if Type(x.elem, shape).size != x.size:
-        raise ShapeError(f"{x.shape} has {x.size} elements, {shape} has {Type(x.elem, shape).size}", "a reshape keeps the number of elements")
+    size = Type(x.elem, shape).size
+    if size != x.size:
+        raise ShapeError(f"{x.shape} has {x.size} elements, {shape} has {size}", "a reshape keeps the number of elements")
     return (x.with_shape(shape),)
 
 

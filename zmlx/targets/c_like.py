@@ -22,12 +22,12 @@ ATOM = re.compile(r"^[\w.]+$|^[\w:<>, ]*\w[\w:<>]*\((?:[^()]|\([^()]*\))*\)$|^\w
 MOST_UNROLLED = 64  # iterations
 LONGEST = 100  # characters of an expression that is still written inside another
 RESERVED = frozenset(
-    "alignas alignof and asm atomic auto bool break case catch char class const constant constexpr continue default delete device do double "
-    "else enum explicit extern false float for friend goto half if inline int kernel long metal mutable namespace new not operator or private "
-    "protected public register restrict return short signed sizeof static struct switch template this threadgroup throw true try typedef "
-    "typename uchar uint ulong union unsigned ushort using vector vertex fragment virtual void volatile while xor "
-    "Limits ceildiv log1p hypot cast_to complex_t WorkPerThread SIMD_SIZE QUAD_SIZE program main exp log sin cos tan tanh pow sqrt floor ceil "
-    "round abs min max fma arrays scalars grid scratch report begin end std blockIdx threadIdx gridDim blockDim".split()
+    "alignas alignof and asm atomic auto bool break case catch char class const constant constexpr continue default delete device do "
+    "double else enum explicit extern false float for friend goto half if inline int kernel long metal mutable namespace new not "
+    "operator or private protected public register restrict return short signed sizeof static struct switch template this threadgroup "
+    "throw true try typedef typename uchar uint ulong union unsigned ushort using vector vertex fragment virtual void volatile while "
+    "xor Limits ceildiv log1p hypot cast_to complex_t WorkPerThread SIMD_SIZE QUAD_SIZE program main exp log sin cos tan tanh pow "
+    "sqrt floor ceil round abs min max fma arrays scalars grid scratch report begin end std blockIdx threadIdx gridDim blockDim".split()
 )
 
 
@@ -155,7 +155,8 @@ class CPrinter:
         if v.op is not None and v.op.has("constant"):
             return self.literal(v.op.attrs["value"], v.op.attrs["type"])
         if v not in self.names:
-            raise InternalCompilerError(f"{self.fn.name}: a value of type {v.type} is used before it is written; please report this bug of zmlx")
+            where = f"{self.fn.name}: a value of type {v.type}"
+            raise InternalCompilerError(f"{where} is used before it is written; please report this bug of zmlx")
         return self.names[v]
 
     def reads(self, op: Op) -> bool:
@@ -222,7 +223,7 @@ class CPrinter:
         attrs = {k: "xyz"[v] if k == "axis" else v for k, v in op.attrs.items()}
         if "axis" in attrs:
             attrs["axis"] = self.axis_suffix(op.attrs["axis"])
-        kind = self.ctype(op.results[0].type.elem) if op.results else ""  # type: ignore[union-attr]
+        kind = self.ctype(op.results[0].type.elem) if op.results else ""
         text = spell.format(*args, T=kind, **attrs)
         if op.results and isinstance(op.results[0].type, Type) and not op.results[0].type.is_pointer and op.has("elementwise"):
             d = op.results[0].type.dtype
@@ -390,7 +391,7 @@ class CPrinter:
         for arg, name in zip(body.args[1:], names, strict=True):
             self.names[arg] = name
         index = self.name(body.args[0])
-        kind = self.ctype(body.args[0].type.elem)  # type: ignore[union-attr]
+        kind = self.ctype(body.args[0].type.elem)
         self.line(f"for ({kind} {index} = {low}; {index} < {_atom(high)}; {index} += {step}) {{")
         self.region(body, names)
         self.line("}")

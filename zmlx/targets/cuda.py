@@ -30,8 +30,8 @@ class CudaPrinter(CPrinter):
         joined = []
         for info in scalars:
             v = by_name[info.name].value
-            kind = self.ctype(v.type.elem)  # type: ignore[union-attr]
-            if v.type.elem.bits < 64:  # type: ignore[union-attr]
+            kind = self.ctype(v.type.elem)
+            if v.type.elem.bits < 64:
                 params.append(f"{kind} {self.name(v)}")
                 continue
             # MLX passes 32-bit scalars only.

@@ -11,7 +11,8 @@ from zmlx.targets.compiled import ParamInfo
 
 STACK_ARRAY = 8 * 1024  # bytes above which an array lives in the thread's scratch memory
 ALIGN = 64
-SLOT = {"int1": "bool", "int32": "int32_t", "int64": "int64_t", "uint32": "uint32_t", "uint64": "uint64_t", "float32": "float", "float64": "double"}
+SLOT = {"int1": "bool", "int32": "int32_t", "int64": "int64_t", "uint32": "uint32_t", "uint64": "uint64_t",
+        "float32": "float", "float64": "double"}  # fmt: skip
 
 
 class HostPrinter(CPrinter):
@@ -89,7 +90,7 @@ class HostPrinter(CPrinter):
         hexadecimal = "true" if op.attrs.get("hex") else "false"
         head, _, index = where.partition(", (const")
         for v in values:
-            kind = v.type.elem  # type: ignore[union-attr]
+            kind = v.type.elem
             value = self.use(v) if not isinstance(kind, Pointer) else f"(uint64_t){self.use(v)}"
             self.line(f"zm_print(report, {prefix}, {hexadecimal}, {head}, (const{index}, {value});")
         if not values:

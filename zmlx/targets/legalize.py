@@ -26,9 +26,9 @@ UNSIGNED = {dt.int32: dt.uint32, dt.int64: dt.uint64}
 def spelling(op: Op, target: Target) -> str | None:
     """The template of an op on a target, most specific first; None if it has none."""
     if op.has("compare") or not op.results:
-        elem = op.operands[0].type.elem if op.operands else None  # type: ignore[union-attr]
+        elem = op.operands[0].type.elem if op.operands else None
     else:
-        elem = op.results[0].type.elem  # type: ignore[union-attr]
+        elem = op.results[0].type.elem
     return _spelling(op.defn, target.dialect, elem if isinstance(elem, DType) else None)
 
 
@@ -51,7 +51,7 @@ def legalize(fn: Function, target: Target) -> Function:
 
 
 def _check_type(v: Value, target: Target) -> None:
-    elem = v.type.elem  # type: ignore[union-attr]
+    elem = v.type.elem
     target.spelling(elem if isinstance(elem, DType) else elem.elem)
 
 
@@ -87,20 +87,20 @@ def _one(e: Emit, op: Op, target: Target, plain: set[Op], mapping: dict[Value, V
     if not op.has("elementwise"):
         e.block.ops.append(op)
         return
-    halves = {v.type.elem for v in (*op.operands, *op.results)} & set(target.arithmetic)  # type: ignore[union-attr]
+    halves = {v.type.elem for v in (*op.operands, *op.results)} & set(target.arithmetic)
     if halves and op.name not in UNTOUCHED:
         (half,) = halves  # operands of one op share a type
         wide = target.arithmetic[half]  # type: ignore[index]
-        result = _spell(e, op, [e.convert(v, wide) if v.type.elem is half else v for v in op.operands], target)  # type: ignore[union-attr]
-        if result.type.elem is wide and op.results[0].type.elem is half:  # type: ignore[union-attr]
+        result = _spell(e, op, [e.convert(v, wide) if v.type.elem is half else v for v in op.operands], target)
+        if result.type.elem is wide and op.results[0].type.elem is half:
             result = e.convert(result, half)  # type: ignore[arg-type]
         result.name = op.results[0].name
         mapping[op.results[0]] = result
         return
-    elem = op.results[0].type.elem  # type: ignore[union-attr]
+    elem = op.results[0].type.elem
     if target.is_simt and op.name in WRAPPING and elem in UNSIGNED and op not in plain:
-        unsigned = UNSIGNED[elem]  # type: ignore[index]
-        result = e.convert(_spell(e, op, [_as_unsigned(e, v, unsigned) for v in op.operands], target), elem)  # type: ignore[arg-type]
+        unsigned = UNSIGNED[elem]
+        result = e.convert(_spell(e, op, [_as_unsigned(e, v, unsigned) for v in op.operands], target), elem)
         result.name = op.results[0].name
         mapping[op.results[0]] = result
         return
@@ -116,7 +116,7 @@ def _as_unsigned(e: Emit, v: Value, unsigned: DType) -> Value:
     op = v.op
     if op is not None and op.name == "constant":
         return e.constant(op.attrs["value"] % (1 << unsigned.bits), unsigned)
-    if op is not None and op.name == "cast" and op.operands[0].type.elem is unsigned:  # type: ignore[union-attr]
+    if op is not None and op.name == "cast" and op.operands[0].type.elem is unsigned:
         return op.operands[0]
     return e.convert(v, unsigned)
 

@@ -37,12 +37,14 @@ class MetalPrinter(CPrinter):
         for info in scalars:
             v = by_name[info.name]
             if self.uses.get(v):
-                self.line(f"const {self.ctype(v.type.elem)} {self.name(v)} = {self.unpack(v.type.elem, info.word)};")  # type: ignore[union-attr, arg-type]
+                number = self.unpack(v.type.elem, info.word)  # type: ignore[arg-type]
+                self.line(f"const {self.ctype(v.type.elem)} {self.name(v)} = {number};")
         self.depth -= 1
         self.block(self.fn.body)
         body, self.lines = self.lines, []
-        shared = [f"{self.indent}threadgroup uint4 zm_shared_words[{-(-self.shared_bytes // 16)}];",
-                  f"{self.indent}threadgroup uchar* zm_shared = (threadgroup uchar*)zm_shared_words;"] if self.shared_bytes else []  # fmt: skip
+        words = -(-self.shared_bytes // 16)
+        shared = [f"{self.indent}threadgroup uint4 zm_shared_words[{words}];",
+                  f"{self.indent}threadgroup uchar* zm_shared = (threadgroup uchar*)zm_shared_words;"] if words else []  # fmt: skip
         ids = [
             f"{self.indent}const {kind} {name} = {attribute};"
             for kind, name, attribute in (

@@ -14,7 +14,9 @@ def refuse_spinning(fn: Function, target: Target) -> None:
             poll = _poll(op)
             if poll is not None:
                 raise TargetError(
-                    f"this loop waits for a value in memory to change, which need never happen on {target.name}", target.refuse["spin"], poll.loc
+                    f"this loop waits for a value in memory to change, which need never happen on {target.name}",
+                    target.refuse["spin"],
+                    poll.loc,
                 )
 
 
@@ -36,12 +38,12 @@ def _poll(loop: Op) -> Op | None:
             continue
         seen.add(v)
         stack += carried.get(v, [])
-        op = inside.get(v)
-        if op is None:
+        source = inside.get(v)
+        if source is None:
             continue
-        if op.has("reads") and not _varies(op.operands[0], inside, carried):
-            return op
-        stack += op.operands
+        if source.has("reads") and not _varies(source.operands[0], inside, carried):
+            return source
+        stack += source.operands
     return None
 
 
