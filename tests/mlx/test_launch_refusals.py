@@ -96,7 +96,7 @@ def test_a_grid_function_sees_every_argument() -> None:
         ((2**31,), "at most"),
         (lambda args: 0, "no program would run"),
     ],
-    ids=str,
+    ids=lambda v: "callable" if callable(v) else str(v),
 )
 def test_grids_refused(grid, words: str) -> None:
     with pytest.raises(GridError, match=words):
