@@ -1,7 +1,7 @@
 """Loads, stores, atomics and debug output of tiles.
 
 Where the innermost loop walks neighbouring elements of memory, its address is computed once, before the loop. A GPU
-thread moves them as vectors when the address is known to be aligned; a mask that is not the same for a whole vector is
+thread moves them as vectors, unless the address turns out not to be aligned; a mask that is not the same for a whole vector is
 decided at run time: all on, one vector access; else element by element.
 """
 
@@ -42,14 +42,9 @@ def run_length(low: Lowering, frame: Frame, pointer: Value, layout: Layout) -> t
     return (length, d) if low.axes[pointer].contiguity[d] >= length else (0, d)
 
 
-def vector_width(low: Lowering, pointer: Value, length: int, dim: int) -> int:
-    """Elements that one aligned access can move; 1 when nothing is known."""
-    size = _item(pointer).itemsize
-    align = low.axes[pointer].at(dim, length, size)
-    width = min(length, low.target.vector_bytes // size if low.target.vector_bytes else 1)
-    while width > 1 and align < width * size:
-        width //= 2
-    return max(1, width)
+def vector_width(low: Lowering, pointer: Value, length: int) -> int:
+    """Elements that one access can move; whether the address is aligned is tested at run time."""
+    return max(1, min(length, low.target.vector_bytes // _item(pointer).itemsize))
 
 
 def lower_load(low: Lowering, op: Op) -> None:
@@ -72,7 +67,7 @@ def load_element(low: Lowering, frame: Frame, op: Op, layout: Layout) -> Value:
     length, dim = run_length(low, frame, pointer, layout)
     if length:
         assert frame.parent is not None and isinstance(frame.index, Value)
-        width = vector_width(low, pointer, length, dim)
+        width = vector_width(low, pointer, length)
         with e.at(frame.parent.block):
             base = frame.parent.eval(pointer, layout)
             array = _load_vectors(low, frame, op, layout, base, length, width, dim) if width > 1 else None
@@ -99,30 +94,45 @@ def _load_vectors(low: Lowering, frame: Frame, op: Op, layout: Layout, base: Val
         whole()
         return array
     each = [Frame(low, parent, k, frame.bits, parent.block) for k in range(length)]
-    others = [f.eval(op.operands[2], layout) for f in each]
-    conditions = _conditions(low, each, op.operands[1], layout, dim)
-    conditions = conditions if len(conditions) > 1 else conditions * length
-    with e.branch(_all(low, conditions[:1] if conditions[0] is conditions[-1] else conditions)) as (then, rest):
+    with e.branch(_whole_mask(low, each, op.operands[1], layout, dim)) as (then, rest):
         with e.at(then):
             whole()
-        with e.at(rest):
-            for k, (condition, other) in enumerate(zip(conditions, others, strict=True)):
-                e.set(array, k, e.create(memory.load, [e.advance(base, k), condition, other]).results[0])
+        with e.at(rest), e.loop(0, length, "unroll", "k") as k:
+            f = Frame(low, parent, k, frame.bits, e.block)
+            other = f.eval(op.operands[2], layout)
+            if not _is_constant(low, op.operands[1], dim, length):
+                other = e.create(memory.load, [e.advance(base, k), f.eval(op.operands[1], layout), other]).results[0]
+            e.set(array, k, other)
     return array
 
 
-def _conditions(low: Lowering, each: list[Frame], mask: Value, layout: Layout, dim: int) -> list[Value]:
-    """The mask's elements along a vector: one if they are known to be equal."""
-    info = low.axes.get(mask)
-    if info is not None and info.constancy[dim] >= len(each):
-        return [each[0].eval(mask, layout)]
-    return [f.eval(mask, layout) for f in each]
+def _is_constant(low: Lowering, mask: Value, dim: int, length: int) -> bool:
+    """Whether a mask is one and the same along a vector."""
+    return mask in low.axes and low.axes[mask].constancy[dim] >= length
 
 
-def _all(low: Lowering, conditions: list[Value]) -> Value:
-    total = conditions[0]
-    for c in conditions[1:]:
-        total = low.e.value(arith.and_, total, c)
+def _is_prefix(low: Lowering, mask: Value, dim: int, length: int) -> bool:
+    """Whether a mask holds for a first part of a vector only, so that its last element decides: `offsets < n`."""
+    op = mask.op
+    if _is_constant(low, mask, dim, length):
+        return True
+    if op is None:
+        return False
+    if op.name == "and":
+        return all(_is_prefix(low, v, dim, length) for v in op.operands)
+    small, large = op.operands if op.name in ("lt", "le") else reversed(op.operands) if op.name in ("gt", "ge") else (None, None)
+    if small not in low.axes or large not in low.axes:
+        return False
+    return low.axes[small].contiguity[dim] >= length and low.axes[large].constancy[dim] >= length
+
+
+def _whole_mask(low: Lowering, each: list[Frame], mask: Value, layout: Layout, dim: int) -> Value:
+    """Whether all elements of a vector are on."""
+    if _is_prefix(low, mask, dim, len(each)):
+        return each[-1].eval(mask, layout)
+    total = each[0].eval(mask, layout)
+    for f in each[1:]:
+        total = low.e.value(arith.and_, total, f.eval(mask, layout))
     return total
 
 
@@ -140,7 +150,7 @@ def lower_store(low: Lowering, op: Op) -> None:
     prepare(low, [(v, layout) for v in op.operands])
     with e.guard(low.owner(layout)), low.nest(layout) as frame:
         length, dim = run_length(low, frame, pointer, layout)
-        width = vector_width(low, pointer, length, dim) if length else 1
+        width = vector_width(low, pointer, length) if length else 1
         if width > 1:
             assert frame.parent is not None
             with e.at(frame.parent.block):
@@ -171,14 +181,13 @@ def _store_vectors(low: Lowering, frame: Frame, op: Op, layout: Layout, array: V
         whole()
         return
     each = [Frame(low, parent, k, frame.bits, parent.block) for k in range(length)]
-    conditions = _conditions(low, each, mask[0], layout, dim)
-    with e.branch(_all(low, conditions)) as (then, other):
+    with e.branch(_whole_mask(low, each, mask[0], layout, dim)) as (then, rest):
         with e.at(then):
             whole()
-        if len(conditions) > 1:
-            with e.at(other):
-                for k, condition in enumerate(conditions):
-                    e.create(memory.store, [e.advance(base, k), e.get(array, k), condition])
+        if not _is_constant(low, mask[0], dim, length):
+            with e.at(rest), e.loop(0, length, "unroll", "k") as k:
+                f = Frame(low, parent, k, frame.bits, e.block)
+                e.create(memory.store, [e.advance(base, k), e.get(array, k), f.eval(mask[0], layout)])
 
 
 def _first_thread(low: Lowering) -> Value | None:

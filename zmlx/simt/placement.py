@@ -37,11 +37,8 @@ class Placement:
         if not isinstance(t, Type) or not t.is_tile or pointer not in self.axes:
             return
         assert isinstance(t.elem, Pointer)
-        size, info = t.elem.elem.itemsize, self.axes[pointer]
-        most = max(1, self.target.vector_bytes // size)
-        wide = min(info.contiguity[-1], most)
-        while wide > 1 and info.at(t.rank - 1, wide, size) < wide * size:
-            wide //= 2
+        most = max(1, self.target.vector_bytes // t.elem.elem.itemsize)
+        wide = min(self.axes[pointer].contiguity[-1], most)
         self._vector[t.shape] = max(self._vector.get(t.shape, 1), wide)
 
     def default(self, shape: Coords) -> Layout:

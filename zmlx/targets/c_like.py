@@ -15,22 +15,12 @@ from zmlx.dtypes import DType
 from zmlx.errors import InternalCompilerError
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import ArrayType, Pointer, Type
+from zmlx.targets.c_text import RESERVED, atom, float32_text, wrapped
 from zmlx.targets.legalize import spelling
 from zmlx.targets.target import Target
 
-ATOM = re.compile(r"^[\w.]+$|^[\w:<>, ]*\w[\w:<>]*\((?:[^()]|\([^()]*\))*\)$|^\w+\[[^\[\]]*\]$")
 MOST_UNROLLED = 64  # iterations
 LONGEST = 100  # characters of an expression that is still written inside another
-RESERVED = frozenset(
-    "alignas alignof and asm atomic auto bool break case catch char class const constant constexpr continue default delete device do "
-    "double else enum explicit extern false float for friend goto half if inline int kernel long metal mutable namespace new not "
-    "operator or private protected public register restrict return short signed sizeof static struct switch template this threadgroup "
-    "throw true try typedef typename uchar uint ulong union unsigned ushort using vector vertex fragment virtual void volatile while "
-    "xor Limits ceildiv log1p hypot cast_to complex_t WorkPerThread SIMD_SIZE QUAD_SIZE program main exp log sin cos tan tanh pow "
-    "sqrt floor ceil round abs min max fma arrays scalars grid scratch report begin end std blockIdx threadIdx gridDim blockDim".split()
-)
-
-
 class CPrinter:
     """One kernel's text. Subclasses give address spaces, casts and the signature."""
 
@@ -107,7 +97,7 @@ class CPrinter:
             return self.special(number, d)
         if d is dt.float64:
             return repr(number) if number >= 0 and math.copysign(1, number) > 0 else f"({number!r})"
-        text = _float32_text(number)
+        text = float32_text(number)
         return f"{text}f" if math.copysign(1, number) > 0 else f"({text}f)"
 
     long_suffix = "ll"
@@ -119,12 +109,12 @@ class CPrinter:
         return f"(-{call})" if number < 0 else call
 
     def cast_text(self, x: str, d: DType) -> str:
-        return f"({self.ctype(d)}){_atom(x)}"
+        return f"({self.ctype(d)}){atom(x)}"
 
     def cast_call(self, x: str, source: DType, to: DType, rounding: str) -> str:
         """A conversion; plain C where C's is the language's."""
         if to is dt.int1 and not source.is_half:
-            return f"{_atom(x)} != 0"
+            return f"{atom(x)} != 0"
         if rounding == "rtz" and source.is_float and to.is_float and to.bits < source.bits:
             return f"zm_cast_rtz<{self.ctype(to)}>({x})"
         if source.is_half or to.is_half or (source.is_float and to.is_int):
@@ -209,7 +199,7 @@ class CPrinter:
             source, to = op.operands[0].type.dtype, op.attrs["to"]  # type: ignore[union-attr]
             return self.cast_call(self.use(op.operands[0]), source, to, op.attrs.get("rounding", "rtne"))
         if op.name == "select":
-            c, x, y = (_atom(self.use(v)) for v in op.operands)
+            c, x, y = (atom(self.use(v)) for v in op.operands)
             return f"{c} ? {x} : {y}"
         spell = spelling(op, self.target)
         if spell is None:
@@ -219,7 +209,7 @@ class CPrinter:
         if not single and operands:
             operands = [self.once(v, text) for v, text in zip(op.operands, operands, strict=True)]
         bare = [re.search(rf"[(,] ?\{{{i}\}}[,)]", spell) is not None and spell.count(f"{{{i}}}") == 1 for i in range(len(operands))]
-        args = [x if b else _atom(x) for x, b in zip(operands, bare, strict=True)]
+        args = [x if b else atom(x) for x, b in zip(operands, bare, strict=True)]
         attrs = {k: "xyz"[v] if k == "axis" else v for k, v in op.attrs.items()}
         if "axis" in attrs:
             attrs["axis"] = self.axis_suffix(op.attrs["axis"])
@@ -285,13 +275,13 @@ class CPrinter:
         if v.op is not None and v.op.name == "addptr" and v not in self.names:
             base, _, offset = text.partition(" + ")
             if re.fullmatch(r"\w+", base) and offset:
-                return f"{base}[{offset[1:-1] if _wrapped(offset) else offset}]"
-        return f"*{_atom(text)}" if not re.fullmatch(r"\w+", text) else f"*{text}"
+                return f"{base}[{offset[1:-1] if wrapped(offset) else offset}]"
+        return f"*{atom(text)}" if not re.fullmatch(r"\w+", text) else f"*{text}"
 
     def op_load(self, op: Op) -> None:
         place = self.address(op.operands[0])
         if len(op.operands) == 3:
-            mask, other = (_atom(self.use(v)) for v in op.operands[1:])
+            mask, other = (atom(self.use(v)) for v in op.operands[1:])
             place = f"{mask} ? {place} : {other}"
         self.result(op.results[0], place, True)
 
@@ -329,7 +319,7 @@ class CPrinter:
                 self.line(f"if ({condition}) {call};")
                 return
             zero = self.literal(0, old.type.dtype)  # type: ignore[union-attr]
-            call = f"{_atom(condition)} ? {call} : {zero}"
+            call = f"{atom(condition)} ? {call} : {zero}"
         if self.uses.get(old):
             self.declare(old, call)
         else:
@@ -339,7 +329,7 @@ class CPrinter:
 
     def op_loop(self, op: Op) -> None:
         self.flush(op)
-        end = _atom(self.use(op.operands[0])) if op.operands else op.attrs["end"]
+        end = atom(self.use(op.operands[0])) if op.operands else op.attrs["end"]
         index = self.name(op.regions[0].args[0])
         pragma = {"unroll": self.unroll, "simd": self.simd}.get(op.attrs["kind"], "")
         if op.attrs["kind"] == "unroll" and op.attrs["end"] - op.attrs["start"] > MOST_UNROLLED:
@@ -392,7 +382,7 @@ class CPrinter:
             self.names[arg] = name
         index = self.name(body.args[0])
         kind = self.ctype(body.args[0].type.elem)
-        self.line(f"for ({kind} {index} = {low}; {index} < {_atom(high)}; {index} += {step}) {{")
+        self.line(f"for ({kind} {index} = {low}; {index} < {atom(high)}; {index} += {step}) {{")
         self.region(body, names)
         self.line("}")
 
@@ -419,7 +409,7 @@ class CPrinter:
         for inner in test.ops:
             if inner.name == "yield":
                 self.flush(inner)
-                self.line(f"if (!{_atom(self.use(inner.operands[0]))}) break;")
+                self.line(f"if (!{atom(self.use(inner.operands[0]))}) break;")
             else:
                 self.op(inner)
         self.depth -= 1
@@ -438,7 +428,7 @@ class CPrinter:
             names.append(self.names[r])
         then, other = op.regions
         if len(then.ops) == 1 and not names:
-            self.line(f"if (!{_atom(condition)}) {{")
+            self.line(f"if (!{atom(condition)}) {{")
             self.region(other, names)
             self.line("}")
             return
@@ -454,29 +444,3 @@ class CPrinter:
 
     def op_return(self, op: Op) -> None:
         self.flush()
-
-
-def _atom(text: str) -> str:
-    """Parentheses around anything that is not one term."""
-    return text if ATOM.match(text) or _wrapped(text) else f"({text})"
-
-
-def _wrapped(text: str) -> bool:
-    """Whether one pair of parentheses holds the whole text."""
-    if not text.startswith("(") or not text.endswith(")"):
-        return False
-    depth = 0
-    for i, c in enumerate(text):
-        depth += (c == "(") - (c == ")")
-        if depth == 0 and i < len(text) - 1:
-            return False
-    return True
-
-
-def _float32_text(number: float) -> str:
-    """The shortest decimal that reads back as the same float32."""
-    import numpy as np
-
-    single = np.float32(number)
-    text = np.format_float_scientific(single, unique=True, trim="-") if abs(number) >= 1e16 or 0 < abs(number) < 1e-4 else str(single)
-    return text if "." in text or "e" in text else text + ".0"

@@ -15,7 +15,7 @@ from zmlx.ir.verifier import verify
 from zmlx.passes.pipeline import optimize
 from zmlx.simt import split
 from zmlx.simt.lower import lower
-from zmlx.targets.c_like import RESERVED
+from zmlx.targets.c_text import RESERVED
 from zmlx.targets.compiled import Compiled, ParamInfo
 from zmlx.targets.cuda import STATIC_SHARED, CudaPrinter
 from zmlx.targets.host import HostPrinter

@@ -1,0 +1,41 @@
+"""C expressions as text: parentheses, numbers, names that are taken."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+ATOM = re.compile(r"^[\w.]+$|^[\w:<>, ]*\w[\w:<>]*\((?:[^()]|\([^()]*\))*\)$|^\w+\[[^\[\]]*\]$")
+RESERVED = frozenset(
+    "alignas alignof and asm atomic auto bool break case catch char class const constant constexpr continue default delete device do "
+    "double else enum explicit extern false float for friend goto half if inline int kernel long metal mutable namespace new not "
+    "operator or private protected public register restrict return short signed sizeof static struct switch template this threadgroup "
+    "throw true try typedef typename uchar uint ulong union unsigned ushort using vector vertex fragment virtual void volatile while "
+    "xor Limits ceildiv log1p hypot cast_to complex_t WorkPerThread SIMD_SIZE QUAD_SIZE program main exp log sin cos tan tanh pow "
+    "sqrt floor ceil round abs min max fma arrays scalars grid scratch report begin end std blockIdx threadIdx gridDim blockDim".split()
+)
+
+
+def atom(text: str) -> str:
+    """Parentheses around anything that is not one term."""
+    return text if ATOM.match(text) or wrapped(text) else f"({text})"
+
+
+def wrapped(text: str) -> bool:
+    """Whether one pair of parentheses holds the whole text."""
+    if not text.startswith("(") or not text.endswith(")"):
+        return False
+    depth = 0
+    for i, c in enumerate(text):
+        depth += (c == "(") - (c == ")")
+        if depth == 0 and i < len(text) - 1:
+            return False
+    return True
+
+
+def float32_text(number: float) -> str:
+    """The shortest decimal that reads back as the same float32."""
+    single = np.float32(number)
+    text = np.format_float_scientific(single, unique=True, trim="-") if abs(number) >= 1e16 or 0 < abs(number) < 1e-4 else str(single)
+    return text if "." in text or "e" in text else text + ".0"
