@@ -90,9 +90,9 @@ def speed(benchmark: str, unit: str) -> str:
         own = [r for r in rows if r["device"] == device]
         first, on_device = own[0], "device_us" in own[0]
         threads = f", {first['threads']} threads" if first["target"] == "cpu" else ""
-        clock = "; *kernel*: its own time on the device; the others: wall time of queued launches" if on_device else ""
+        clock = "; *on device*: the kernel's own time; the others: wall time of queued launches" if on_device else ""
         lines += [f"{device}{threads}, MLX {first['mlx']}, {max(r['date'] for r in own)}; median {unit}{clock}.", ""]
-        lines += ["| kernel | shape | dtype | zmlx | MLX's best | ratio |" + (" kernel | of copy bandwidth |" if on_device else " GB/s |")]
+        lines += ["| kernel | shape | dtype | zmlx | MLX's best | ratio |" + (" on device | of copy bandwidth |" if on_device else " GB/s |")]
         lines += ["|---|---|---|---:|---:|---:|---:|" + ("---:|" if on_device else "")]
         for r in own:
             best = min(r[f"mlx_{unit}"][0], r[f"mlx_compiled_{unit}"][0])
