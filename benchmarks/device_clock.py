@@ -139,7 +139,8 @@ class Driver:
             sets.append((values, (_P * len(values))(*[ctypes.cast(ctypes.pointer(v), _P) for v in values])))
 
         def run(i: int) -> None:
-            self.check(self.lib.cuLaunchKernel(function, *launch.grid, launch.threads, 1, 1, launch.shared, None, sets[i % COPIES][1], None))
+            shape = (*launch.grid, launch.threads, 1, 1)
+            self.check(self.lib.cuLaunchKernel(function, *shape, launch.shared, None, sets[i % COPIES][1], None))
 
         try:
             return self.seconds(run)

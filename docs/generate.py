@@ -92,7 +92,8 @@ def speed(benchmark: str, unit: str) -> str:
         threads = f", {first['threads']} threads" if first["target"] == "cpu" else ""
         clock = "; *on device*: the kernel's own time; the others: wall time of queued launches" if on_device else ""
         lines += [f"{device}{threads}, MLX {first['mlx']}, {max(r['date'] for r in own)}; median {unit}{clock}.", ""]
-        lines += ["| kernel | shape | dtype | zmlx | MLX's best | ratio |" + (" on device | of copy bandwidth |" if on_device else " GB/s |")]
+        last = " on device | of copy bandwidth |" if on_device else " GB/s |"
+        lines += ["| kernel | shape | dtype | zmlx | MLX's best | ratio |" + last]
         lines += ["|---|---|---|---:|---:|---:|---:|" + ("---:|" if on_device else "")]
         for r in own:
             best = min(r[f"mlx_{unit}"][0], r[f"mlx_compiled_{unit}"][0])

@@ -174,7 +174,9 @@ def results(group: str, target: str) -> dict[DType, tuple[Kernel, Arrays, Arrays
     return {d: (k, interpret(case, optimized=False), g) for (d, (k, case)), g in zip(made.items(), got, strict=True)}
 
 
-def explain(what: str, bad: np.ndarray, arrays: Arrays, d: DType, names: Sequence[str], got: np.ndarray, want: np.ndarray, out: DType) -> str:
+def explain(
+    what: str, bad: np.ndarray, arrays: Arrays, d: DType, names: Sequence[str], got: np.ndarray, want: np.ndarray, out: DType
+) -> str:
     at = np.flatnonzero(bad)
     lines = [f"{what} is wrong for {at.size} of {N} elements:"]
     for i in at[:8]:
@@ -292,7 +294,8 @@ def atomics(d: DType, kinds: Sequence[str], crowd: bool) -> Case:
     if "cas" in kinds:
         expected = storage(np.arange(cells).astype(d.compute), d)
         start[-cells::2] = expected[::2]
-    return Case(fn, {"x": small(M), "cells": start, "old": np.zeros(max(1, len(kinds) * M), d.storage)}, grid=(3, 1, 1) if crowd else (1, 1, 1))
+    old = np.zeros(max(1, len(kinds) * M), d.storage)
+    return Case(fn, {"x": small(M), "cells": start, "old": old}, grid=(3, 1, 1) if crowd else (1, 1, 1))
 
 
 def atomic_cases(d: DType, target: str) -> list[Case]:

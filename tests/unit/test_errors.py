@@ -129,7 +129,7 @@ def test_recursion_is_shown_once_around() -> None:
 @jit
 def ping(x):
     y = 1.0
-    if x > 1:  # noqa: SIM102
+    if x > 1:
         if x > 2:
             for i in range(x):  # noqa: B007
                 y = 1 + (2 + (3 + (4 + (5 + (6 + (7 + pong(x)))))))
