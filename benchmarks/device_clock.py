@@ -51,7 +51,7 @@ def recorded() -> Iterator[list[Launch]]:
                 count *= d
             sizes.append(count * dtype.size)
         raw = [np.array(mx.contiguous(x).reshape(-1).view(mx.uint8)).tobytes() for x in inputs]
-        words = self._words(scalars) if self.recode else list(scalars)
+        words = list(self.words(self.pack(*scalars)))
         launches.append(Launch(self.compiled.entry, self.cubin, raw, sizes, words, grid, self.compiled.threads, self.compiled.shared_bytes))
         return original(self, inputs, shapes, scalars, grid, stream)
 
@@ -131,7 +131,7 @@ class Driver:
         self.check(self.lib.cuModuleGetFunction(ctypes.byref(function), module, launch.name.encode()))
         if launch.shared:
             self.check(self.lib.cuFuncSetAttribute(function, 8, launch.shared))
-        scalars = [ctypes.c_bool(v) if isinstance(v, bool) else ctypes.c_int(v) for v in launch.scalars]
+        scalars = [ctypes.c_int(v) for v in launch.scalars]
         sets = []
         for _ in range(COPIES):
             pointers = [self.buffer(len(x), x) for x in launch.inputs] + [self.buffer(n) for n in launch.outputs]

@@ -70,7 +70,7 @@ def test_every_dtype(dtype: mx.Dtype) -> None:
 def test_float64_arrays(target: str) -> None:
     if target not in EAGER:
         with pytest.raises(ArrayError, match="float64"):
-            copy_kernel[(1,)](mx.zeros((16,), mx.float64), zmlx.empty((16,)), BLOCK=16)
+            copy_kernel[(1,)](mx.zeros((16,), mx.float64, stream=mx.cpu), zmlx.empty((16,)), BLOCK=16)
         return
     x = mx.arange(16).astype(mx.float64, stream=mx.cpu)
     out = copy_kernel[(1,)](x, zmlx.empty((16,), mx.float64), BLOCK=16)

@@ -6,8 +6,8 @@ with an equal one), passed as an input, and written through. What K declares as 
 a second copy kernel R(c, token) come after K, and R's output is the new value. mx.depends would order the graph's nodes,
 but not the buffers inside Metal's and CUDA's own graphs.
 
-mx.fast.precompiled_cuda_kernel takes bool and int32 scalars (MLX 0.32.4 refuses the floats that its message asks for):
-floats travel as the int32 of the same bits, 64-bit ones as two, low first.
+mx.fast.precompiled_cuda_kernel takes bool and int32 scalars (MLX 0.32.4 refuses the floats that its message asks for,
+and NumPy's numbers): every scalar travels as the int32 of the same bits, a 64-bit one as two, low first.
 Metal binds inputs of fewer than 8 elements as `constant`, a different type in the text: they are padded to 8.
 """
 
@@ -112,7 +112,6 @@ class CudaKernel(GpuKernel):
     def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         super().__init__(compiled, roles, scalars)
         self.cubin = toolchain.build_cubin(compiled.source, toolchain.cuda_arch())
-        self.plain = all(s.dtype.name in ("int1", "int32") for s in scalars)
         self.pack = packer(scalars, {"?": "3x"})
         self.words = struct.Struct(f"<{sum(2 if s.dtype.bits == 64 else 1 for s in scalars)}i").unpack
         self.threadgroup = (compiled.threads, 1, 1)
@@ -125,7 +124,7 @@ class CudaKernel(GpuKernel):
             inputs=inputs,
             output_shapes=shapes,
             output_dtypes=self.dtypes,
-            scalars=scalars if self.plain else self.words(self.pack(*scalars)),
+            scalars=self.words(self.pack(*scalars)),
             grid=(grid[0] * threads, grid[1], grid[2]),
             threadgroup=self.threadgroup,
             shared_memory=self.compiled.shared_bytes,
