@@ -11,6 +11,7 @@ import pytest
 
 import zmlx
 from zmlx.catalog import Case, Entry, entries
+from zmlx.cli.recording import launch_of
 from zmlx.errors import ArgumentError, ArrayError
 
 ENTRIES = list(entries())
@@ -49,6 +50,18 @@ def test_entry_agrees_with_its_reference(entry: Entry, case: Case, dtype: mx.Dty
     assert ok, f"off by {error:.3e} where {entry.bounds(dtype)} is allowed"
     for old, new in zip(before, args, strict=True):
         assert not isinstance(new, mx.array) or np.array_equal(old, np.array(new.astype(mx.float32))), "an input has changed"
+
+
+@pytest.mark.parametrize("target", ["metal", "cuda"])
+@pytest.mark.parametrize("entry", ENTRIES, ids=[e.name for e in ENTRIES])
+def test_entry_compiles_for_gpus_that_are_not_here(entry: Entry, target: str) -> None:
+    # Within their limits of memory, threads and buffers, too.
+    for case in entry.cases:
+        for dtype in entry.dtypes:
+            args = case.build(dtype)
+            if all(a.size for a in args if isinstance(a, mx.array)):
+                kernel, call = launch_of(lambda: entry.call(*args, **case.kwargs))  # noqa: B023
+                assert kernel.compile(*call.arguments, target=target, **call.keywords).source
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=[e.name for e in ENTRIES])
