@@ -1,0 +1,91 @@
+"""Random kernels: the passes keep what the interpreter computes, and every target computes it too, bit for bit.
+
+Several kernels share one C++ compilation. ZMLX_TEST_EXAMPLES=1000 (and ZMLX_TEST_SEED) make long runs.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import random_kernels
+from execute import Arrays, Case, assert_equal, interpret, run, texts, traced
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from zmlx import dtypes as dt
+from zmlx.runtime import toolchain
+
+EXAMPLES = int(os.environ.get("ZMLX_TEST_EXAMPLES", "3"))
+START = int(os.environ.get("ZMLX_TEST_SEED", "0"))
+TOGETHER = 8  # kernels of one example
+# Not shrunk, as every step would cost a C++ compilation: the message names seed and size.
+QUICK = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck),
+                 phases=(Phase.explicit, Phase.generate))  # fmt: skip
+SEEDS = st.lists(st.integers(0, 1 << 30), min_size=TOGETHER, max_size=TOGETHER, unique=True)
+TOLERANCE = 1e-4  # of what transcendental functions give
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rounded_apart() -> Iterator[None]:
+    """NVRTC fuses x * y + z by default, which changes the last bit: here each operation is rounded."""
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(toolchain, "NVRTC_FLAGS", (*toolchain.NVRTC_FLAGS, "--fmad=false"))
+        yield
+
+
+def build(seed: int, size: int, folder: Path, wide: bool) -> Case:
+    """The kernel of a seed, traced."""
+    kernel = random_kernels.Kernel(random.Random(seed), f"random_{seed}", size, wide)
+    module = random_kernels.module(random_kernels.PREAMBLE + kernel.text(), folder, f"random_{seed}_{size}_{int(wide)}")
+    arrays = random_kernels.arrays(kernel, seed)
+    fn, held, scalars = traced(getattr(module, kernel.name), arrays | random_kernels.scalars(seed), {n: dt.BY_SHORT[n[2:]] for n in arrays})
+    return Case(fn, held, scalars, (random_kernels.PROGRAMS, 1, 1), num_warps=random.Random(seed).choice([1, 2, 4, 8]))
+
+
+def compare(got: Arrays, want: Arrays, case: Case, what: str) -> None:
+    smooth = {n for n in want if n.startswith("t_")}
+    assert_equal({n: a for n, a in got.items() if n not in smooth}, {n: a for n, a in want.items() if n not in smooth}, case.fn, what=what)
+    assert_equal({n: got[n] for n in smooth}, {n: want[n] for n in smooth}, case.fn, TOLERANCE, what=what)
+
+
+def agree(seeds: list[int], size: int, folder: Path, target: str) -> None:
+    cases = [build(seed, size, folder, wide=target != "metal") for seed in seeds]
+    wanted = []
+    for seed, case in zip(seeds, cases, strict=True):
+        raw, optimized = interpret(case, optimized=False), interpret(case)
+        assert_equal(optimized, raw, case.fn, what=f"seed {seed}, size {size}: the passes")
+        wanted.append(raw)
+    for seed, case, want, got in zip(seeds, cases, wanted, run(cases, target), strict=True):
+        compare(got, want, case, f"seed {seed}, size {size}: {target}")
+
+
+@QUICK
+@given(seeds=SEEDS, size=st.integers(2, 8))
+def test_targets_agree(seeds: list[int], size: int, target: str, folder: Path) -> None:
+    agree([START + s for s in seeds], size, folder, target)
+
+
+@settings(QUICK, max_examples=10 * EXAMPLES)
+@given(seed=st.integers(0, 1 << 30), size=st.integers(2, 10))
+def test_passes_agree_and_gpu_texts_print(seed: int, size: int, folder: Path) -> None:
+    case = build(START + seed, size, folder, wide=False)
+    assert_equal(interpret(case), interpret(case, optimized=False), case.fn, what=f"seed {START + seed}, size {size}")
+    assert set(texts(case)) == {"cuda", "metal"}
+
+
+# (seed, size) of kernels that a target once got wrong, or that did not compile.
+FOUND: list[tuple[int, int]] = []
+
+
+def test_kernels_that_once_failed(target: str, folder: Path) -> None:
+    for size in sorted({s for _, s in FOUND}):
+        agree([seed for seed, s in FOUND if s == size], size, folder, target)
