@@ -14,7 +14,8 @@ import mlx.core as mx
 
 from zmlx import bench
 from zmlx.catalog import Case, Entry, entries
-from zmlx.errors import ZmlxError
+from zmlx.errors import TargetUnavailableError, ZmlxError
+from zmlx.runtime import device
 
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 
@@ -48,9 +49,13 @@ def run(options: argparse.Namespace) -> int:
     gpu = bench.on_gpu()
     dtype_name = options.dtype or ("float16" if gpu else "float32")
     machine = bench.machine()
+    if lack := device.missing(machine["target"]):
+        raise TargetUnavailableError(f"this machine cannot run the {machine['target']} target: {lack}")
     print(f"device {machine['device']}, target {machine['target']}, zmlx {machine['zmlx']}, MLX {machine['mlx']}")
     if machine["target"] == "cpu":
         print(f"the cpu target runs on {machine['threads']} threads (ZMLX_THREADS); MLX's CPU backend chooses its own, mostly 1")
+    if machine["target"] == "interpret":
+        print("the interpreter is for debugging, not for speed: sizes are small")
     chosen = [e for e in entries() if not options.only or e.name in options.only]
     if not chosen:
         print(f"no such entry; there are: {', '.join(e.name for e in entries())}")
@@ -58,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     rows = []
     print(HEADER, flush=True)
     for entry in chosen:
-        rows.append(measure(entry, entry.sizes["gpu" if gpu else "cpu"], dtype_name, options.seconds))
+        case = entry.cases[1] if machine["target"] == "interpret" else entry.sizes["gpu" if gpu else "cpu"]
+        rows.append(measure(entry, case, dtype_name, options.seconds))
         print(line(rows[-1]), flush=True)
     print("times: median of interleaved rounds, ms; ratio: MLX's time / zmlx's; error: largest, against a reference of higher precision")
     if options.json:

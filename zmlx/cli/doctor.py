@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -73,7 +74,7 @@ def targets(problems: list[str]) -> Iterator[tuple[str, str]]:
         lack = device.missing(name)
         yield name, f"compiles here, cannot run: {lack}" if lack else "runs here" + (" (default)" if name == default else "")
     if lack := device.missing("cpu"):
-        problems.append(f"the cpu target: {lack}")
+        problems.append(f"{'nothing to run on' if default == 'cpu' else 'the cpu target'}: {lack}")
     if shutil.which("nvidia-smi") and (lack := device.missing("cuda")):
         problems.append(f"the cuda target, though an NVIDIA driver is here: {lack}")
 
@@ -87,8 +88,8 @@ def compilers(problems: list[str]) -> Iterator[tuple[str, str]]:
     try:
         chosen = toolchain.find_cxx()
         yield "C++", f"{chosen.kind} {chosen.version} ({chosen.path})" + (", named by ZMLX_CXX" if knobs.CXX.get() else "")
-    except ToolchainError as error:
-        yield "C++", f"none: {error}"
+    except ToolchainError:
+        yield "C++", "none that works (see the cpu target)"
     yield "NVRTC", str(toolchain.nvrtc_path() or "none (only the cuda target needs it)")
 
 
@@ -112,10 +113,13 @@ def listing(problems: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be made in a folder that may not exist yet."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK)
+    """Whether the cache can make its folder and a file in it: tried, because permissions do not tell all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def backend_hint() -> str:

@@ -1,13 +1,14 @@
-"""Host loops with a masked store, cut where the mask ends.
+"""Host loops with masked accesses, cut where the mask ends.
 
-Masked vector stores are slow on many CPUs. A mask such as `cols < n` is true for a first part of the loop only, so the
-loop runs for that part, unmasked; nothing is stored in the rest, so there is nothing else to do in it.
+Masked vector accesses are slow on many CPUs, stores most of all. A mask such as `cols < n` is true for a first part of a
+loop only: the loop runs for that part, unmasked, and then for the rest, in which loads give their `other` and stores do
+nothing.
 """
 
 from __future__ import annotations
 
 from zmlx import dtypes as dt
-from zmlx.ir.core import Block, Function, Op, Value
+from zmlx.ir.core import Block, Function, Op, Value, clone_op
 from zmlx.ops import arith, compare
 from zmlx.simt.emit import Emit
 
@@ -28,38 +29,69 @@ def _block(block: Block) -> None:
             _block(region)
         if op.name == "loop" and op.attrs["kind"] == "simd" and not op.operands:
             _cut(e, op)
-        block.ops.append(op)
+        else:
+            block.ops.append(op)
 
 
 def _cut(e: Emit, loop: Op) -> None:
+    """Appends the loop, in one or two pieces."""
     body = loop.regions[0]
-    stores = [op for op in body.ops if op.has("writes") or op.name == "set"]
-    masks = {op.operands[2] for op in stores if op.name == "store" and len(op.operands) == 3}
-    if len(masks) != 1 or any(op.name != "store" or len(op.operands) != 3 for op in stores) or any(op.regions for op in body.ops):
-        return
-    (mask,) = masks
+    masked = [op for op in body.ops if op.name in ("load", "store") and len(op.operands) == 3]
+    masks = {_mask(op) for op in masked}
     inside = {v: op for op in body.ops for v in op.results}
-    terms = _terms(mask, inside)
-    bounds = [_bound(t, body.args[0], inside) for t in terms]
+    bounds: list[Bound | None] = [None]
+    if len(masks) == 1 and not any(op.regions or op.has("atomic") for op in body.ops):
+        bounds = [_bound(t, body.args[0], inside) for t in _terms(masks.copy().pop(), inside)]
     if any(b is None for b in bounds):
+        e.block.ops.append(loop)
         return
     e.loc = loop.loc
+    first, last = e.constant(loop.attrs["start"]), e.constant(loop.attrs["end"])
+    count = _count(e, [b for b in bounds if b is not None], loop)
+    keeps = [op for op in body.ops if op.has("writes") or op.name == "set"]
+    if any(op not in masked for op in keeps):  # else the rest would do nothing
+        mapping: dict[Value, Value] = {}
+        rest = clone_op(loop, mapping)
+        rest.operands = [count, last]
+        rest.regions[0].ops = _without(rest.regions[0], {mapping[v] for op in masked for v in op.results}, {mapping.get(v, v) for v in masks})
+    else:
+        rest = None
+    loop.operands = [first, count]
+    for op in masked:
+        op.operands = op.operands[:2] if op.name == "store" else op.operands[:1]
+    e.block.ops.append(loop)
+    if rest is not None:
+        e.block.ops.append(rest)
+
+
+def _mask(op: Op) -> Value:
+    return op.operands[2] if op.name == "store" else op.operands[1]
+
+
+def _without(body: Block, loads: set[Value], masks: set[Value]) -> list[Op]:
+    """A body's ops where its mask is off: loads give `other`, stores vanish."""
+    mapping: dict[Value, Value] = {}
+    ops: list[Op] = []
+    for op in body.ops:
+        op.operands = [mapping.get(v, v) for v in op.operands]
+        if op.name == "load" and op.results[0] in loads:
+            mapping[op.results[0]] = op.operands[2]
+        elif not (op.name == "store" and len(op.operands) == 3 and op.operands[2] in masks):
+            ops.append(op)
+    return ops
+
+
+def _count(e: Emit, bounds: list[Bound], loop: Op) -> Value:
+    """Where the mask ends, within the loop."""
     end: Value | None = None
     for bound in bounds:
-        assert bound is not None
         value = _emit_bound(e, bound, loop)
         end = value if end is None else e.value(arith.minimum, end, value)
     assert end is not None
-    zero, full = (e.constant(loop.attrs[k], dt.int64) for k in ("start", "end"))
-    end = e.value(arith.maximum, zero, e.value(arith.minimum, end, full))
-    count = e.convert(end, dt.int32)
+    low, high = (e.constant(loop.attrs[k], dt.int64) for k in ("start", "end"))
+    count = e.convert(e.value(arith.maximum, low, e.value(arith.minimum, end, high)), dt.int32)
     count.name = "count"
-    loop.operands = [count]
-    for op in body.ops:
-        if op.name == "store":
-            op.operands = op.operands[:2]
-        elif op.name == "load" and len(op.operands) == 3 and op.operands[1] is mask:
-            op.operands = op.operands[:1]
+    return count
 
 
 def _terms(mask: Value, inside: dict[Value, Op]) -> list[Value]:

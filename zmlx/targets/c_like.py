@@ -329,14 +329,14 @@ class CPrinter:
 
     def op_loop(self, op: Op) -> None:
         self.flush(op)
-        end = atom(self.use(op.operands[0])) if op.operands else op.attrs["end"]
+        start, end = (atom(self.use(v)) for v in op.operands) if op.operands else (op.attrs["start"], op.attrs["end"])
         index = self.name(op.regions[0].args[0])
         pragma = {"unroll": self.unroll, "simd": self.simd}.get(op.attrs["kind"], "")
         if op.attrs["kind"] == "unroll" and op.attrs["end"] - op.attrs["start"] > MOST_UNROLLED:
             pragma = ""  # such a tile does not fit in registers anyhow
         if pragma:
             self.line(pragma)
-        self.line(f"for (int {index} = {op.attrs['start']}; {index} < {end}; ++{index}) {{")
+        self.line(f"for (int {index} = {start}; {index} < {end}; ++{index}) {{")
         self.block(op.regions[0])
         self.flush()
         self.line("}")
