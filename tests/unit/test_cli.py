@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import zmlx
 from zmlx.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +90,31 @@ def test_doctor_reports(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for part in ("mlx", "metal", "cuda", "interpret", "ZMLX_CACHE_DIR", "C++", "(default)"):
         assert part in out
+
+
+def test_doctor_fails_where_nothing_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ZMLX_CXX", "no-such-compiler")
+    monkeypatch.setenv("ZMLX_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("zmlx.runtime.device.default_target", lambda: "cpu")
+    assert main(["doctor"]) == 1
+    missing = capsys.readouterr().out.split("\nmissing\n")[1]
+    assert "no-such-compiler" in missing and "install g++" in missing and "ZMLX_CACHE_DIR" in missing
+
+
+def test_demo_says_what_the_target_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ZMLX_CXX", "no-such-compiler")
+    with zmlx.use_target("interpret"):  # not the cpu's: whatever has been compiled before must not matter
+        monkeypatch.setattr("zmlx.default_target", lambda: "cpu")
+        assert main(["demo"]) == 2
+    assert "no-such-compiler" in capsys.readouterr().err
+
+
+def test_demo_runs_in_the_interpreter(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("zmlx.default_target", lambda: "interpret")
+    with zmlx.use_target("interpret"):
+        assert main(["demo", "--only", "cumsum", "--seconds", "0"]) == 0
+    assert "3x7" in capsys.readouterr().out
 
 
 def test_demo_checks_times_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
