@@ -16,7 +16,7 @@ from zmlx.ops import math as math_ops
 from zmlx.ops.coerce import TileBuilder, is_number
 
 RECORDS: tuple[OpDef, ...] = (
-    *(d for k, d in vars(math_ops).items() if isinstance(d, OpDef) and d.doc and getattr(arith, k, None) is not d),
+    *(d for k, d in vars(math_ops).items() if isinstance(d, OpDef) and d.doc and d not in (*vars(arith).values(), *vars(compare).values())),
     compare.isnan, compare.isinf, compare.isfinite,
 )  # fmt: skip
 
