@@ -206,13 +206,14 @@ _cuda: list[str] = []
 def texts(case: Case) -> dict[str, Compiled]:
     """The kernel compiled to text for CUDA and Metal. Metal may refuse (float64, and what the target lists)."""
     out = {}
+    fn = replace(case.fn, name=f"{case.fn.name}_{len(_cuda)}")
     for name in ("cuda", "metal"):
-        try:
-            out[name] = compile_function(
-                replace(case.fn, name=f"{case.fn.name}_{len(_cuda)}"), target_of(name), case.num_warps, frozenset(case.arrays)
-            )
-        except (TargetError, ResourceError) as e:
-            assert name == "metal", e
+        for inout in (frozenset(case.arrays), frozenset[str]()):  # a token takes the 31st buffer of Metal
+            try:
+                out[name] = compile_function(fn, target_of(name), case.num_warps, inout)
+                break
+            except (TargetError, ResourceError) as e:
+                assert name == "metal", e
     if "cuda" in out:
         _cuda.append(out["cuda"].source)
     return out

@@ -26,10 +26,31 @@ INPUTS = (dt.int1, dt.int8, dt.uint8, dt.int16, dt.int32, dt.uint32, dt.int64, d
 OWNED = (dt.int32, dt.float16, dt.float32, dt.int8)
 INTS = tuple(d for d in INPUTS if d.is_int and not d.is_bool)
 FLOATS = tuple(d for d in INPUTS if d.is_float)
-SHAPES = ((1,), (2,), (8,), (32,), (64,), (128,), (256,), (512,), (8, 16), (16, 8), (1, 32), (16, 1), (32, 32), (4, 8, 2), (2, 1, 16), (2, 4, 2, 8))
+SHAPES = (
+    (1,),
+    (2,),
+    (8,),
+    (32,),
+    (64,),
+    (128,),
+    (256,),
+    (512,),
+    (8, 16),
+    (16, 8),
+    (1, 32),
+    (16, 1),
+    (32, 32),
+    (4, 8, 2),
+    (2, 1, 16),
+    (2, 4, 2, 8),
+)
+SMOOTH = (
+    "tl.exp({})", "tl.sin({})", "tl.log({} + 1.0)", "tl.sigmoid({})", "tl.rsqrt({} + 0.5)", "tl.erf({})", "tl.sum(tl.exp2({}), 0)",
+    "tl.softmax({})", "tl.cumsum(tl.cos({}), 0)",
+)  # fmt: skip
 SMALL = {dt.int8: 1, dt.float16: 1, dt.bfloat16: 1}
 
-PREAMBLE = '''
+PREAMBLE = """
 import zmlx
 import zmlx.language as tl
 
@@ -64,7 +85,7 @@ def mixed(a, b, FLIP: tl.constexpr = False):
     if FLIP:
         return b - a, a
     return a - b, b
-'''
+"""
 
 
 class Kernel:
@@ -323,8 +344,7 @@ class Kernel:
         """A transcendental function of moderate numbers, straight to memory."""
         s = self.shape()
         x = f"({self.expr(dt.int32, s, 1)} & 63).to(tl.float32) / 16.0"
-        fn = self.r.choice(["tl.exp({})", "tl.sin({})", "tl.log({} + 1.0)", "tl.sigmoid({})", "tl.rsqrt({} + 0.5)", "tl.erf({})", "tl.sum(tl.exp2({}), 0)",
-                            "tl.softmax({})", "tl.cumsum(tl.cos({}), 0)"])  # fmt: skip
+        fn = self.r.choice(SMOOTH)
         if "sum(tl.exp2" in fn:
             self.store(fn.format(x), dt.float32, s[1:], "t_f32")
         else:
@@ -356,7 +376,9 @@ class Kernel:
         elif d.is_float:
             value = self.r.choice(["0.0", "1.0", "-1.5", "3.25", "0.1", "float('inf')", "-0.0", "1e-3"])
         else:
-            value = self.r.choice(["0", "1", "2", "3", "7", "100", str(d.range()[1])] + (["-1", "-7", str(d.range()[0])] if d.is_signed else []))
+            value = self.r.choice(
+                ["0", "1", "2", "3", "7", "100", str(d.range()[1])] + (["-1", "-7", str(d.range()[0])] if d.is_signed else [])
+            )
         return f"tl.full({s}, {value}, tl.{d.name})"
 
     def expr(self, d: DType, s: tuple[int, ...], depth: int) -> str:
@@ -486,8 +508,7 @@ class Kernel:
             return f"(tl.{r.choice(['max', 'min'])}({x}, axis={where}){zero}){to}"
         if kind == 2 and where != "None":
             e = e if not e.is_bool else dt.int32
-            tie = ", tie_break_left=False" if self.chance(0.3) else ""
-            return f"tl.{r.choice(['argmax', 'argmin'])}({self.expr(e, source, depth)}, axis={where}{tie}){to}"
+            return f"tl.{r.choice(['argmax', 'argmin'])}({self.expr(e, source, depth)}, axis={where}){to}"
         if kind == 3:
             e = r.choice(INTS)
             return f"tl.xor_sum({self.expr(e, source, depth)}, axis={where}){to}"
@@ -495,11 +516,10 @@ class Kernel:
             e = r.choice([dt.int32, dt.int64, dt.uint32, dt.int8])
             return f"tl.reduce({self.expr(e, source, depth)}, {where}, {r.choice(['plus', 'branchy'])}){to}"
         if kind == 5 and where != "None":
-            v = f"tl.reduce(({self.expr(e if e in INTS else dt.int8, source, depth)}, tl.broadcast_to(tl.expand_dims(tl.arange(0, {source[axis]}), " \
-                f"{tuple(i for i in range(len(source)) if i != axis) if len(source) > 1 else ()}), {source})), {where}, later)[1]"  # fmt: skip
-            if len(source) == 1:
-                v = f"tl.reduce(({self.expr(dt.int32, source, depth)}, tl.arange(0, {source[0]})), {where}, later)[{r.randrange(2)}]"
-            return f"{v}{to}"
+            others = tuple(i for i in range(len(source)) if i != axis)
+            index = f"tl.broadcast_to(tl.expand_dims(tl.arange(0, {n}), {others}), {source})" if others else f"tl.arange(0, {n})"
+            values = self.expr(e if e in INTS else dt.int8, source, depth)
+            return f"tl.reduce(({values}, {index}), {where}, later)[1]{to}"
         if s and s[0] > 0:
             kept = (1, *s[1:])
             inner = f"tl.max({self.expr(dt.int32, s, depth)}, axis=0, keep_dims=True)"
@@ -563,7 +583,12 @@ def arrays(kernel: Kernel, seed: int) -> dict[str, np.ndarray]:
 
 def scalars(seed: int) -> dict[str, object]:
     r = random.Random(seed)
-    return {"n": r.choice([0, 1, 31, 100, 777, 1000, 1024]), "k": r.choice([0, 1, 2, 3, 5]), "a": r.choice([0.5, -2.0, 3.25]), "flag": r.random() < 0.5}
+    return {
+        "n": r.choice([0, 1, 31, 100, 777, 1000, 1024]),
+        "k": r.choice([0, 1, 2, 3, 5]),
+        "a": r.choice([0.5, -2.0, 3.25]),
+        "flag": r.random() < 0.5,
+    }
 
 
 def module(text: str, folder: Path, name: str) -> ModuleType:

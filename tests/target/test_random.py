@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from zmlx import dtypes as dt
 from zmlx.runtime import toolchain
 
-EXAMPLES = int(os.environ.get("ZMLX_TEST_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("ZMLX_TEST_EXAMPLES", "4"))
 START = int(os.environ.get("ZMLX_TEST_SEED", "0"))
 TOGETHER = 8  # kernels of one example
 # Not shrunk, as every step would cost a C++ compilation: the message names seed and size.
