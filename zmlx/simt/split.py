@@ -53,7 +53,8 @@ def _cut(e: Emit, loop: Op) -> None:
         mapping: dict[Value, Value] = {}
         rest = clone_op(loop, mapping)
         rest.operands = [count, last]
-        rest.regions[0].ops = _without(rest.regions[0], {mapping[v] for op in masked for v in op.results}, {mapping.get(v, v) for v in masks})
+        gone = {mapping[v] for op in masked for v in op.results}
+        rest.regions[0].ops = _without(rest.regions[0], gone, {mapping.get(v, v) for v in masks})
     else:
         rest = None
     loop.operands = [first, count]
