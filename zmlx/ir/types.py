@@ -37,6 +37,10 @@ class Type:
     shape: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         elem = self.elem.short if isinstance(self.elem, DType) else str(self.elem)
         return "x".join([*map(str, self.shape), elem]) if self.shape else elem
 

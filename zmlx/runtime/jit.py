@@ -70,7 +70,7 @@ class JitFunction(JitCallable):
         values = dict(zip((p.name for p in self.params), args, strict=False)) | kwargs
         ordered = tuple(values.get(p.name, p.default) for p in self.params)
         check_options(self.__name__, num_warps, num_stages)
-        return self._compile(self._bind(ordered, name), name, num_warps)[0]
+        return self._compile(self._bind(ordered, name), name, num_warps, ir_texts=True)[0]
 
     # ---- the warm path ----------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class JitFunction(JitCallable):
                 raise ArgumentError(f"{name} is an ArraySpec, which has no data: it is for {self.__name__}.compile(...)")
             if isinstance(v, mx.array):
                 signature.refuse_empty(name, v)
-        compiled, function = self._compile(bound, target, num_warps)
+        compiled, function = self._compile(bound, target, num_warps, ir_texts=False)
         plan = self._plan(compiled, function, bound, target)
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
@@ -153,21 +153,21 @@ class JitFunction(JitCallable):
             for p, v in zip(self.params, values, strict=True)
         }
 
-    def _compile(self, bound: Mapping[str, Bound], target: str, num_warps: int) -> tuple[Compiled, Function | None]:
+    def _compile(self, bound: Mapping[str, Bound], target: str, num_warps: int, ir_texts: bool) -> tuple[Compiled, Function | None]:
         """The compiled kernel, from memory, the disk or the compiler; with its Tile IR where it was traced now."""
         args = {name: b.arg for name, b in bound.items()}
         arrays = [name for name, b in bound.items() if isinstance(b.arg, signature.ArrayArg)]
         lazy = target in ("metal", "cuda")
         # On the host the text is the same, whatever an array held; the launch prepares its content.
         inout = [name for name in arrays if lazy and not bound[name].fresh]
-        key = "\n".join((signature.describe(args), target, str(num_warps), ",".join(inout)))
+        key = "\n".join((signature.describe(args), target, str(num_warps), ",".join(inout), "ir" * ir_texts))
         found = self._compiled.get(key)
         if found is None:
-            found = self._compiled[key] = self._compile_anew(key, args, target, num_warps, frozenset(inout))
+            found = self._compiled[key] = self._compile_anew(key, args, target, num_warps, frozenset(inout), ir_texts)
         return found
 
     def _compile_anew(
-        self, key: str, args: Mapping[str, Any], target: str, num_warps: int, inout: frozenset[str]
+        self, key: str, args: Mapping[str, Any], target: str, num_warps: int, inout: frozenset[str], ir_texts: bool
     ) -> tuple[Compiled, Function | None]:
         stored = cache.digest("kernel-1", cache.fingerprint(), self.__module__, self.__qualname__, self.source_hash, key)
         if target != "interpret":  # which runs the traced IR, with the user's lines in it
@@ -183,7 +183,7 @@ class JitFunction(JitCallable):
             from zmlx.targets.compile import compile_function
 
             function = trace(self, args)
-            compiled = compile_function(function, target_of(target), num_warps, inout)
+            compiled = compile_function(function, target_of(target), num_warps, inout, ir_texts)
         except ZmlxError:
             raise
         except Exception as e:

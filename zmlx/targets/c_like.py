@@ -15,7 +15,7 @@ from zmlx.dtypes import DType
 from zmlx.errors import InternalCompilerError
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import ArrayType, Pointer, Type
-from zmlx.targets.c_text import RESERVED, atom, float32_text, wrapped
+from zmlx.targets.c_text import RESERVED, atom, float32_text, slots, wrapped
 from zmlx.targets.legalize import spelling
 from zmlx.targets.target import Target
 
@@ -205,14 +205,13 @@ class CPrinter:
         if spell is None:
             raise InternalCompilerError(f"{op.name} was not legalised for {self.target.name}; please report this bug of zmlx")
         operands = [self.use(v) for v in op.operands]
-        single = spell.count("{0}") == 1
-        if not single and operands:
+        repeats, bare = slots(spell, len(operands))
+        if repeats:
             operands = [self.once(v, text) for v, text in zip(op.operands, operands, strict=True)]
-        bare = [re.search(rf"[(,] ?\{{{i}\}}[,)]", spell) is not None and spell.count(f"{{{i}}}") == 1 for i in range(len(operands))]
         args = [x if b else atom(x) for x, b in zip(operands, bare, strict=True)]
-        attrs = {k: "xyz"[v] if k == "axis" else v for k, v in op.attrs.items()}
+        attrs = op.attrs
         if "axis" in attrs:
-            attrs["axis"] = self.axis_suffix(op.attrs["axis"])
+            attrs = attrs | {"axis": self.axis_suffix(attrs["axis"])}
         kind = self.ctype(op.results[0].type.elem) if op.results else ""
         text = spell.format(*args, T=kind, **attrs)
         if op.results and isinstance(op.results[0].type, Type) and not op.results[0].type.is_pointer and op.has("elementwise"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import numpy as np
 
@@ -15,6 +16,13 @@ RESERVED = frozenset(
     "xor Limits ceildiv log1p hypot cast_to complex_t WorkPerThread SIMD_SIZE QUAD_SIZE program main exp log sin cos tan tanh pow "
     "sqrt floor ceil round abs min max fma arrays scalars grid scratch report begin end std blockIdx threadIdx gridDim blockDim".split()
 )
+
+
+@cache
+def slots(spell: str, operands: int) -> tuple[bool, tuple[bool, ...]]:
+    """Whether a template repeats its first operand, and which operands it already sets apart by brackets or commas."""
+    bare = (re.search(rf"[(,] ?\{{{i}\}}[,)]", spell) is not None and spell.count(f"{{{i}}}") == 1 for i in range(operands))
+    return operands > 0 and spell.count("{0}") != 1, tuple(bare)
 
 
 def atom(text: str) -> str:

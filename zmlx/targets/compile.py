@@ -33,13 +33,16 @@ def prelude(name: str) -> str:
     return (PRELUDE / name).read_text()
 
 
-def compile_function(fn: Function, target: Target, num_warps: int = 4, inout: frozenset[str] = frozenset()) -> Compiled:
+def compile_function(
+    fn: Function, target: Target, num_warps: int = 4, inout: frozenset[str] = frozenset(), ir_texts: bool = True
+) -> Compiled:
     """Compiles a traced kernel; `inout` names the written arrays whose old content must survive.
 
+    ir_texts: whether to print the IRs too, which a launch has no use for.
     Raises a CompilationError for what the target cannot do. Anything else is a bug of zmlx: InternalCompilerError.
     """
     try:
-        return _compile(fn, target, num_warps, inout)
+        return _compile(fn, target, num_warps, inout, ir_texts)
     except ZmlxError:
         raise
     except Exception as error:
@@ -49,12 +52,12 @@ def compile_function(fn: Function, target: Target, num_warps: int = 4, inout: fr
         ) from error
 
 
-def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str]) -> Compiled:
+def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str], ir_texts: bool) -> Compiled:
     tile = optimize(clone_function(fn))
     effects = _effects(tile)
     if "spin" in target.refuse:
         refuse_spinning(tile, target)
-    tile_ir = str(tile)
+    tile_ir = str(tile) if ir_texts or target.name == "interpret" else ""
     entry = "zm_" + re.sub(r"\W", "_", fn.name)
     params = _params(tile, effects)
     inout = inout & {p.name for p in params if p.writes}
@@ -74,7 +77,7 @@ def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str]
             f"the kernel takes {len(arrays)} arrays; {target.name} binds at most {target.max_buffers} buffers, the scalars' one included",
             "pass fewer arrays: stack some with mx.stack and index them",
         )
-    simt_ir = str(simt)
+    simt_ir = str(simt) if ir_texts else ""
     printer = _PRINTERS[target.name](simt, target)
     header = ""
     if isinstance(printer, CudaPrinter):
