@@ -2,7 +2,7 @@
 
     python benchmarks/cpu.py [--out benchmarks/results/cpu.jsonl] [--dtype float32] [--only softmax]
 
-Interleaved rounds in one process; every result is checked before it is timed. zmlx runs on ZMLX_THREADS threads (all
+Interleaved rounds in one process, a sample being several calls in a row; every result is checked before it is timed. zmlx runs on ZMLX_THREADS threads (all
 cores by default); MLX's backend runs these operations on one thread and offers no choice.
 """
 
@@ -21,6 +21,7 @@ from zmlx.catalog import Entry, entries
 from zmlx.catalog.entry import traffic
 
 NAMES = ("softmax", "rms_norm", "gelu")
+BATCH = 8
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 
 
@@ -39,7 +40,7 @@ def measure(entry: Entry, dtype_name: str, seconds: float) -> dict[str, Any]:
         "mlx": lambda i: entry.baseline(*args, **case.kwargs),
         "mlx_compiled": lambda i: compiled(*args),
     }
-    times = bench.interleaved(calls, budget=seconds, least=10)
+    times = bench.interleaved(calls, budget=seconds, batch=BATCH, least=10)
     best = min(times["mlx"].median, times["mlx_compiled"].median)
     moved = traffic(args, result)
     return {

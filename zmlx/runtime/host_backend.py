@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ import mlx.core as mx
 from zmlx import knobs
 from zmlx.errors import DeviceAssertError, LaunchError
 from zmlx.runtime import signature, toolchain
+from zmlx.runtime.blank import blank
 from zmlx.runtime.roles import Role, Scalar, packer
 from zmlx.targets.compiled import Compiled
 
 _POOL = Path(__file__).with_name("host_pool.cpp")
 _SMALL = 16 * 1024  # bytes up to which copying a template beats evaluating an op
+_LARGE = 256 * 1024  # bytes from which not filling the memory saves more than it costs
 _PAD = {"?": "7x", "i": "4x", "I": "4x", "f": "4x"}  # a slot of 8 bytes each
 
 
@@ -63,7 +66,7 @@ class _Allocator:
     """Makes evaluated row-contiguous arrays of one dtype whose content does not matter.
 
     MLX has no uninitialised array. A small one is an eager copy of a template, which costs 0.7 µs where evaluating any op
-    costs 16; a large one is zeros, evaluated.
+    costs 16; a middling one is zeros, evaluated; a large one a file that is never read.
     """
 
     def __init__(self, dtype: mx.Dtype) -> None:
@@ -74,6 +77,8 @@ class _Allocator:
         mould = self.moulds.get(shape)
         if mould is not None:
             return mx.array(mould)
+        if math.prod(shape) * self.dtype.size > _LARGE:
+            return blank(shape, self.dtype)
         new = mx.zeros(shape, self.dtype)
         mx.eval(new)
         if new.nbytes <= _SMALL:

@@ -27,7 +27,7 @@ PRELUDE = Path(__file__).resolve().parent.parent / "targets" / "prelude"
 # Strict floating point (never -ffast-math, which also flushes denormals in the whole process once such a library is
 # loaded); what is given up has no bearing on results: errno, traps, and C++'s overflow and aliasing rules.
 CXX_FLAGS = ("-std=c++20", "-O3", "-shared", "-fPIC", "-fwrapv", "-fno-math-errno", "-fno-trapping-math",
-             "-ffp-contract=off", "-fno-strict-aliasing", "-fvisibility=hidden", "-pthread")  # fmt: skip
+             "-ffp-contract=off", "-fno-strict-aliasing", "-fvisibility=hidden", "-fopenmp-simd", "-pthread")  # fmt: skip
 NVRTC_FLAGS = ("--std=c++17", "-default-device", "--disable-warnings", "--fmad=false")
 _INSTALL = (
     "install g++ 12 or clang++ 14 or newer (Debian/Ubuntu: apt-get install g++; macOS: xcode-select --install), or name one in ZMLX_CXX"

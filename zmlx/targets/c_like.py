@@ -194,11 +194,19 @@ class CPrinter:
     def is_named(v: Value) -> bool:
         return bool(v.name) and (v.op is None or v.op.name not in ("get", "thread_id"))
 
+    def read_first(self, values: list[Value]) -> None:
+        """On the host, elements of arrays become variables before one of them is chosen: g++ 12 at -O3 vectorises
+        `c ? a[i] : b[j]` in a loop that also writes a[i] wrongly, and both compilers do better without the branch."""
+        for v in values if not self.target.is_simt else ():
+            if self.pending.get(v, ("", False))[1]:
+                self.declare(v, self.pending.pop(v)[0])
+
     def template(self, op: Op) -> str:
         if op.name == "cast":
             source, to = op.operands[0].type.dtype, op.attrs["to"]  # type: ignore[union-attr]
             return self.cast_call(self.use(op.operands[0]), source, to, op.attrs.get("rounding", "rtne"))
         if op.name == "select":
+            self.read_first(op.operands[1:])
             c, x, y = (atom(self.use(v)) for v in op.operands)
             return f"{c} ? {x} : {y}"
         spell = spelling(op, self.target)
@@ -280,6 +288,7 @@ class CPrinter:
     def op_load(self, op: Op) -> None:
         place = self.address(op.operands[0])
         if len(op.operands) == 3:
+            self.read_first(op.operands[2:])
             mask, other = (atom(self.use(v)) for v in op.operands[1:])
             place = f"{mask} ? {place} : {other}"
         self.result(op.results[0], place, True)
