@@ -69,6 +69,8 @@ def _block(block: Block, target: Target, plain: set[Op]) -> None:
             for region in op.regions:
                 _rename(region, mapping)
                 _block(region, target, plain)
+            if op.has("atomic") and op.results[0].type.dtype.bits == 64 and "64-bit atomics" in target.refuse:  # type: ignore[union-attr]
+                raise TargetError(f"an atomic on {op.results[0].type} does not run on {target.name}", target.refuse["64-bit atomics"])
             if op.attrs.get("sem") and "ordered atomics" in target.refuse:
                 raise TargetError(f"an atomic with sem={op.attrs['sem']!r} does not run on {target.name}", target.refuse["ordered atomics"])
             _one(e, op, target, plain, mapping)

@@ -20,7 +20,7 @@ class Target:
     types           C spelling of each element type; a type that is absent is refused
     arithmetic      for a type that is only stored: the type in which it is computed
     max_buffers     arrays (and the scalar pack) of one launch
-    refuse          ops (names) that the target cannot do, and why
+    refuse          ops (by name) and kinds of them that the target cannot do, each with what to do instead
     """
 
     name: str
@@ -62,6 +62,7 @@ METAL = Target(
      "uint32": "uint", "uint64": "ulong", "float16": "half", "bfloat16": "bfloat16_t", "float32": "float"},
     _HALF, 31,
     {"device_print": _DEBUG, "device_assert": _DEBUG,
+     "64-bit atomics": "use an array of 32-bit elements: Metal has no atomics wider than that",
      "ordered atomics": "use sem='relaxed': Metal has no ordering between threadgroups; split the work into two kernels",
      "spin": "split the kernel in two launches: Metal promises no progress of other threadgroups, so the loop may never end"},
 )  # fmt: skip
