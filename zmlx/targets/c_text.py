@@ -7,7 +7,9 @@ from functools import cache
 
 import numpy as np
 
-ATOM = re.compile(r"^[\w.]+$|^[\w:<>, ]*\w[\w:<>]*\((?:[^()]|\([^()]*\))*\)$|^\w+\[[^\[\]]*\]$")
+NAME = re.compile(r"[\w.]+")
+CALLEE = re.compile(r"[\w:]+(?:<[\w: *,]+>)?(?=\()")
+ELEMENT = re.compile(r"\w+(?=\[)")
 RESERVED = frozenset(
     "alignas alignof and asm atomic auto bool break case catch char class const constant constexpr continue default delete device do "
     "double else enum explicit extern false float for friend goto half if inline int kernel long metal mutable namespace new not "
@@ -26,20 +28,26 @@ def slots(spell: str, operands: int) -> tuple[bool, tuple[bool, ...]]:
 
 
 def atom(text: str) -> str:
-    """Parentheses around anything that is not one term."""
-    return text if ATOM.match(text) or wrapped(text) else f"({text})"
+    """Parentheses around anything that is not one term: a name, a number, a call, an element of an array."""
+    if NAME.fullmatch(text) or wrapped(text):
+        return text
+    for head in (CALLEE.match(text), ELEMENT.match(text)):
+        if head is not None and wrapped(text[head.end() :]):
+            return text
+    return f"({text})"
 
 
 def wrapped(text: str) -> bool:
-    """Whether one pair of parentheses holds the whole text."""
-    if not text.startswith("(") or not text.endswith(")"):
+    """Whether one pair of brackets holds the whole text."""
+    if text[:1] + text[-1:] not in ("()", "[]"):
         return False
+    opening, closing = text[0], text[-1]
     depth = 0
     for i, c in enumerate(text):
-        depth += (c == "(") - (c == ")")
-        if depth == 0 and i < len(text) - 1:
-            return False
-    return True
+        depth += (c == opening) - (c == closing)
+        if depth == 0:
+            return i == len(text) - 1
+    return False
 
 
 def float32_text(number: float) -> str:
