@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+
 from zmlx import dtypes as dt
 from zmlx.dtypes import DType
 from zmlx.errors import TargetError
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.opdef import OpDef
 from zmlx.ir.types import Type
+from zmlx.ops.cast import cast_array
 from zmlx.simt.emit import Emit
 from zmlx.targets.target import Target
 
@@ -93,7 +96,7 @@ def _one(e: Emit, op: Op, target: Target, plain: set[Op], mapping: dict[Value, V
     if halves and op.name not in UNTOUCHED:
         (half,) = halves  # operands of one op share a type
         wide = target.arithmetic[half]  # type: ignore[index]
-        result = _spell(e, op, [e.convert(v, wide) if v.type.elem is half else v for v in op.operands], target)
+        result = _spell(e, op, [_widened(e, v, wide) if v.type.elem is half else v for v in op.operands], target)
         if result.type.elem is wide and op.results[0].type.elem is half:
             result = e.convert(result, half)  # type: ignore[arg-type]
         result.name = op.results[0].name
@@ -111,6 +114,15 @@ def _one(e: Emit, op: Op, target: Target, plain: set[Op], mapping: dict[Value, V
         return
     mapping[op.results[0]] = _spell(e, op, op.operands, target)
     mapping[op.results[0]].name = op.results[0].name
+
+
+def _widened(e: Emit, v: Value, wide: DType) -> Value:
+    """A half value in its arithmetic type; a constant as the number that it is once rounded."""
+    op = v.op
+    if op is not None and op.has("constant"):
+        half = op.attrs["type"]
+        return e.constant(float(cast_array(np.array(op.attrs["value"], np.float64), dt.float64, half)), wide)
+    return e.convert(v, wide)
 
 
 def _as_unsigned(e: Emit, v: Value, unsigned: DType) -> Value:
