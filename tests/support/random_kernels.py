@@ -25,25 +25,8 @@ OWN = 1024  # elements of an in-place array that belong to one program
 INPUTS = (dt.int1, dt.int8, dt.uint8, dt.int16, dt.int32, dt.uint32, dt.int64, dt.float16, dt.bfloat16, dt.float32, dt.float64)
 OWNED = (dt.int32, dt.float16, dt.float32, dt.int8)
 INTS = tuple(d for d in INPUTS if d.is_int and not d.is_bool)
-FLOATS = tuple(d for d in INPUTS if d.is_float)
-SHAPES = (
-    (1,),
-    (2,),
-    (8,),
-    (32,),
-    (64,),
-    (128,),
-    (256,),
-    (512,),
-    (8, 16),
-    (16, 8),
-    (1, 32),
-    (16, 1),
-    (32, 32),
-    (4, 8, 2),
-    (2, 1, 16),
-    (2, 4, 2, 8),
-)
+VECTORS = ((1,), (2,), (8,), (32,), (64,), (128,), (256,), (512,))
+SHAPES = (*VECTORS, (8, 16), (16, 8), (1, 32), (16, 1), (32, 32), (4, 8, 2), (2, 1, 16), (2, 4, 2, 8))
 SMOOTH = (
     "tl.exp({})", "tl.sin({})", "tl.log({} + 1.0)", "tl.sigmoid({})", "tl.rsqrt({} + 0.5)", "tl.erf({})", "tl.sum(tl.exp2({}), 0)",
     "tl.softmax({})", "tl.cumsum(tl.cos({}), 0)",
@@ -181,17 +164,20 @@ class Kernel:
         for _ in range(self.r.randint(1, 3)):
             d = self.dtype()
             s = () if self.chance(0.3) else self.shape()
+            if out and self.chance(0.5):
+                _, d, s = out[0]  # so that they can trade places
             name = self.fresh()
             self.line(f"{name} = {self.expr(d, s, 1)}")
             out.append((name, d, s))
         return out
 
     def change(self, targets: list[tuple[str, DType, tuple[int, ...]]]) -> None:
-        if len(targets) > 1 and self.chance(0.3):
-            (u, d, s), (v, e, t) = targets[:2]
-            if (d, s) == (e, t):
-                self.line(f"{u}, {v} = {v}, {u}")
-                return
+        if len(targets) > 1 and targets[0][1:] == targets[1][1:] and self.chance(0.6):
+            (u, d, s), (v, _, _) = targets[:2]
+            turned = f"tl.flip({u}, 0)" if s else u
+            new = self.r.choice([f"{v}, {u}", f"{v}, {turned}", f"{v}, tl.where({self.expr(dt.int1, s, 1)}, {u}, {v})", f"{turned}, {u}"])
+            self.line(f"{u}, {v} = {new}")
+            return
         for name, d, s in targets:
             if self.chance(0.8):
                 self.line(f"{name} = {self.expr(d, s, 2)}")
@@ -237,7 +223,7 @@ class Kernel:
         self.change(targets)
         self.line("pass")
         self.unscope(mark)
-        self.pool += targets
+        self.keep_all(targets)
 
     def wait(self) -> None:
         targets = self.targets()
@@ -252,7 +238,12 @@ class Kernel:
         self.change(targets)
         self.line(f"{c} += 1")
         self.unscope(mark)
-        self.pool += [*targets, (c, dt.int32, ())]
+        self.keep_all([*targets, (c, dt.int32, ())])
+
+    def keep_all(self, targets: list[tuple[str, DType, tuple[int, ...]]]) -> None:
+        self.pool += targets
+        for v, d, s in targets:
+            self.store(v, d, s)
 
     def condition(self) -> str:
         return self.r.choice(["flag", "pid == 1", "n > 100", "k < 2", self.scalar_condition(), self.scalar_condition()])
@@ -319,7 +310,14 @@ class Kernel:
         start = self.r.choice([0, 0, 8, 100, OWN - size]) if size <= OWN - 100 else 0
         base = f"w_{d.short} + pid * {OWN} + {start}"
         at = self.r.choice([self.flat(s), f"{size - 1} - {self.flat(s)}", f"({self.flat(s)} ^ {self.r.choice([1, size - 1])}) % {size}"])
-        self.line(f"tl.store({base} + {at}, {self.expr(d, s, 2)}{', mask=' + self.expr(dt.int1, s, 1) if self.chance(0.3) else ''})")
+        before = ""
+        if self.chance(0.6):  # loaded before the store, used after it
+            seen = self.r.choice([self.flat(s), f"{size - 1} - {self.flat(s)}"])
+            before = self.define(f"tl.load({base} + {seen})", d, s)
+        value = f"{before} + {self.leaf(d, s)}" if before and self.chance(0.5) else self.expr(d, s, 2)
+        self.line(f"tl.store({base} + {at}, {value}{', mask=' + self.expr(dt.int1, s, 1) if self.chance(0.3) else ''})")
+        if before:
+            self.store(before, d, s)
         if self.chance(0.8):
             s = self.shape()
             size = math.prod(s)
@@ -520,10 +518,9 @@ class Kernel:
             index = f"tl.broadcast_to(tl.expand_dims(tl.arange(0, {n}), {others}), {source})" if others else f"tl.arange(0, {n})"
             values = self.expr(e if e in INTS else dt.int8, source, depth)
             return f"tl.reduce(({values}, {index}), {where}, later)[1]{to}"
-        if s and s[0] > 0:
-            kept = (1, *s[1:])
+        if s:
             inner = f"tl.max({self.expr(dt.int32, s, depth)}, axis=0, keep_dims=True)"
-            return f"tl.broadcast_to({inner}, {s}){to}" if kept else ""
+            return f"tl.broadcast_to({inner}, {s}){to}"
         return self.leaf(d, s)
 
     def scanned(self, d: DType, s: tuple[int, ...], depth: int) -> str:

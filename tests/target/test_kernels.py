@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -93,7 +94,8 @@ def matmul(rng: np.random.Generator) -> Iterator[tuple[str, Launch]]:
             a, b = numbers(rng, d, m, k), numbers(rng, d, k, n)
             wide = out.compute if out is not dt.float16 else f32
             want = values(a, d).astype(wide) @ values(b, d).astype(wide)
-            held = {"a": np.ascontiguousarray(a.T) if ta else a, "b": np.ascontiguousarray(b.T) if tb else b, "c": np.zeros((m, n), out.storage)}
+            a, b = (np.ascontiguousarray(v.T) if turn else v for v, turn in ((a, ta), (b, tb)))
+            held = {"a": a, "b": b, "c": np.zeros((m, n), out.storage)}
             strides = {"sam": 1 if ta else k, "sak": m if ta else 1, "sbk": 1 if tb else n, "sbn": k if tb else 1}
             args = held | {"M": m, "N": n, "K": k} | strides | {"BM": C(32), "BN": C(32), "BK": C(32)}
             yield f"{d}-{ta}-{tb}", Launch(K.matmul_kernel, args, {"c": want}, (2, 2, 1), 1e-5, {"a": d, "b": d, "c": out})
@@ -401,6 +403,14 @@ def test_gpu_texts(name: str) -> None:
     launch = CASES[name]
     made = texts(launch.case)
     assert "cuda" in made and ("metal" in made) == fits(launch, "metal")
+
+
+def test_host_text_reads_both_elements_before_it_chooses() -> None:
+    """g++ 12 -O3 vectorised `c ? a[i] : b[j]` beside a write of a[i] wrongly."""
+    x = zmlx.ArraySpec(512, mx.int32)
+    args = {n: zmlx.ArraySpec(128, mx.int32) for n in ("total", "top", "low", "at", "last")}
+    made = K.reduce_kernel.compile(x, **args, kept=x, SHAPE=(4, 8, 16), AXIS=0, target="cpu")
+    assert not re.search(r"\? \w+\[[^?]*: \w+\[", made.source)
 
 
 # ---- through the public launch --------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from zmlx import dtypes as dt
-from zmlx.runtime import toolchain
 
 EXAMPLES = int(os.environ.get("ZMLX_TEST_EXAMPLES", "4"))
 START = int(os.environ.get("ZMLX_TEST_SEED", "0"))
@@ -32,14 +30,6 @@ TOLERANCE = 1e-4  # of what transcendental functions give
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kernels")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _rounded_apart() -> Iterator[None]:
-    """NVRTC fuses x * y + z by default, which changes the last bit: here each operation is rounded."""
-    with pytest.MonkeyPatch.context() as m:
-        m.setattr(toolchain, "NVRTC_FLAGS", (*toolchain.NVRTC_FLAGS, "--fmad=false"))
-        yield
 
 
 def build(seed: int, size: int, folder: Path, wide: bool) -> Case:
@@ -80,12 +70,3 @@ def test_passes_agree_and_gpu_texts_print(seed: int, size: int, folder: Path) ->
     case = build(START + seed, size, folder, wide=False)
     assert_equal(interpret(case), interpret(case, optimized=False), case.fn, what=f"seed {START + seed}, size {size}")
     assert set(texts(case)) == {"cuda", "metal"}
-
-
-# (seed, size) of kernels that a target once got wrong, or that did not compile.
-FOUND: list[tuple[int, int]] = []
-
-
-def test_kernels_that_once_failed(target: str, folder: Path) -> None:
-    for size in sorted({s for _, s in FOUND}):
-        agree([seed for seed, s in FOUND if s == size], size, folder, target)
