@@ -2,8 +2,9 @@
 
     python benchmarks/cpu.py [--out benchmarks/results/cpu.jsonl] [--dtype float32] [--only softmax]
 
-Interleaved rounds in one process, a sample being several calls in a row; every result is checked before it is timed. zmlx runs on ZMLX_THREADS threads (all
-cores by default); MLX's backend runs these operations on one thread and offers no choice.
+Interleaved rounds in one process, a sample being several calls in a row; every result is checked before it is timed.
+zmlx runs on ZMLX_THREADS threads (all cores by default); MLX's backend runs these operations on one thread and offers no
+choice.
 """
 
 from __future__ import annotations

@@ -37,12 +37,11 @@ class Type:
     shape: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        return self._text
-
-    @cached_property
-    def _text(self) -> str:
-        elem = self.elem.short if isinstance(self.elem, DType) else str(self.elem)
-        return "x".join([*map(str, self.shape), elem]) if self.shape else elem
+        text: str | None = self.__dict__.get("_text")  # a cached_property would take a lock
+        if text is None:
+            elem = self.elem.short if isinstance(self.elem, DType) else str(self.elem)
+            text = self.__dict__["_text"] = "x".join([*map(str, self.shape), elem]) if self.shape else elem
+        return text
 
     @property
     def is_tile(self) -> bool:

@@ -7,6 +7,7 @@ leaves it as it is. 8 MB of zeros cost several times what a memory-bound kernel 
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -58,7 +59,8 @@ def blank(shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
     as_loaded = _BITS.get(dtype, dtype)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": _PLAIN[as_loaded], "fortran_order": False, "shape": shape})
-    array = mx.load(_BlankFile(header.getvalue()), format="npy", stream=mx.cpu)
+    file: Any = _BlankFile(header.getvalue())
+    array = mx.load(file, format="npy", stream=mx.cpu)
     if as_loaded is not dtype:
         array = array.view(dtype)  # type: ignore[union-attr]
     mx.eval(array)

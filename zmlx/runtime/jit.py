@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
 
 _OPTIONS = {"num_warps": 4, "num_stages": None, "stream": None}
 _MAX_PLANS = 4096
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Compiling makes many objects that live to its end: looking for garbage among them finds none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class JitFunction(JitCallable):
@@ -182,8 +195,9 @@ class JitFunction(JitCallable):
             from zmlx.frontend.codegen import trace
             from zmlx.targets.compile import compile_function
 
-            function = trace(self, args)
-            compiled = compile_function(function, target_of(target), num_warps, inout, ir_texts)
+            with _no_collection():
+                function = trace(self, args)
+                compiled = compile_function(function, target_of(target), num_warps, inout, ir_texts)
         except ZmlxError:
             raise
         except Exception as e:

@@ -38,7 +38,7 @@ def compile_function(
 ) -> Compiled:
     """Compiles a traced kernel; `inout` names the written arrays whose old content must survive.
 
-    ir_texts: whether to print the IRs too, which a launch has no use for.
+    ir_texts: whether to print the IRs too, which a launch has no use for; without them `fn` itself is optimised in place.
     Raises a CompilationError for what the target cannot do. Anything else is a bug of zmlx: InternalCompilerError.
     """
     try:
@@ -53,7 +53,7 @@ def compile_function(
 
 
 def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str], ir_texts: bool) -> Compiled:
-    tile = optimize(clone_function(fn))
+    tile = optimize(clone_function(fn) if ir_texts or target.name == "interpret" else fn)
     effects = _effects(tile)
     if "spin" in target.refuse:
         refuse_spinning(tile, target)
