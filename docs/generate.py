@@ -91,7 +91,8 @@ def speed(benchmark: str, unit: str) -> str:
         first, on_device = own[0], "device_us" in own[0]
         threads = f", {first['threads']} threads" if first["target"] == "cpu" else ""
         clock = "; *on device*: the kernel's own time; the others: wall time of queued launches" if on_device else ""
-        lines += [f"{device}{threads}, MLX {first['mlx']}, {max(r['date'] for r in own)}, by `python benchmarks/{benchmark}.py`; median {unit}{clock}.", ""]
+        run = f"{max(r['date'] for r in own)}, by `python benchmarks/{benchmark}.py`"
+        lines += [f"{device}{threads}, MLX {first['mlx']}, {run}; median {unit}{clock}.", ""]
         last = " on device | of copy bandwidth |" if on_device else " GB/s |"
         lines += ["| kernel | shape | dtype | zmlx | MLX's best | ratio |" + last]
         lines += ["|---|---|---|---:|---:|---:|---:|" + ("---:|" if on_device else "")]

@@ -136,7 +136,8 @@ fma = define(
     doc="x * y + z, rounded once for floats",
 )  # fmt: skip
 copysign = define(
-    "copysign", ("x", "y"), same(2, "float"), numpy=np.copysign, traits=_X, doc="x with the sign of y; of a NaN y, whose sign a conversion may drop, either sign",
+    "copysign", ("x", "y"), same(2, "float"), numpy=np.copysign, traits=_X,
+    doc="x with the sign of y; of a NaN y, whose sign a conversion may drop, either sign",
     spell={("cuda", "float32"): "copysignf({0}, {1})", ("cuda", "float64"): "copysign({0}, {1})", "metal": "metal::copysign({0}, {1})",
            "host": "zm_copysign({0}, {1})"},
 )  # fmt: skip
