@@ -7,6 +7,7 @@ leaves it as it is. 8 MB of zeros cost several times what a memory-bound kernel 
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import Any
 
 import mlx.core as mx
@@ -54,12 +55,17 @@ class _BlankFile:
         return len(memory)
 
 
+@lru_cache(maxsize=64)
+def _header(shape: tuple[int, ...], descr: str) -> bytes:
+    text = io.BytesIO()
+    np.lib.format.write_array_header_1_0(text, {"descr": descr, "fortran_order": False, "shape": shape})
+    return text.getvalue()
+
+
 def blank(shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
     """An evaluated row-contiguous array whose content is whatever lay there."""
     as_loaded = _BITS.get(dtype, dtype)
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": _PLAIN[as_loaded], "fortran_order": False, "shape": shape})
-    file: Any = _BlankFile(header.getvalue())
+    file: Any = _BlankFile(_header(shape, _PLAIN[as_loaded]))
     array = mx.load(file, format="npy", stream=mx.cpu)
     if as_loaded is not dtype:
         array = array.view(dtype)  # type: ignore[union-attr]
