@@ -90,7 +90,8 @@ def speed(benchmark: str, unit: str) -> str:
         own = [r for r in rows if r["device"] == device]
         first, on_device = own[0], "device_us" in own[0]
         threads = f", {first['threads']} threads" if first["target"] == "cpu" else ""
-        clock = "; *on device*: the kernel's own time; the others: wall time of queued launches" if on_device else ""
+        calls = "; wall time of several calls in a row, so arrays may be cached"
+        clock = "; *on device*: the kernel's own time; the others: wall time of queued launches" if on_device else calls
         run = f"{max(r['date'] for r in own)}, by `python benchmarks/{benchmark}.py`"
         lines += [f"{device}{threads}, MLX {first['mlx']}, {run}; median {unit}{clock}.", ""]
         last = " on device | of copy bandwidth |" if on_device else " GB/s |"

@@ -118,29 +118,6 @@ class Function:
         return print_function(self)
 
 
-def replace_uses(block: Block, mapping: dict[Value, Value]) -> None:
-    """Replaces operands everywhere below `block`; chains in the mapping are followed."""
-    if not mapping:
-        return
-
-    def final(v: Value) -> Value:
-        while v in mapping:
-            v = mapping[v]
-        return v
-
-    for op in block.walk():
-        op.operands = [final(v) for v in op.operands]
-
-
-def uses(block: Block) -> dict[Value, list[Op]]:
-    """The ops that use each value, below `block`, once per operand slot."""
-    table: dict[Value, list[Op]] = {}
-    for op in block.walk():
-        for v in op.operands:
-            table.setdefault(v, []).append(op)
-    return table
-
-
 def clone_op(op: Op, mapping: dict[Value, Value]) -> Op:
     """A copy of an op with operands mapped; the mapping receives the new results and block arguments."""
     new = Op(op.defn, [mapping.get(v, v) for v in op.operands], [r.type for r in op.results], op.attrs, (), op.loc)
