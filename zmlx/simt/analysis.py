@@ -19,13 +19,18 @@ MANY = object()
 # Estimated cost of an op in simple instructions; above the limit a value with several sinks is kept.
 COST_TRANSCENDENTAL, COST_OTHER = 20, 6
 KEEP_FLOAT, KEEP_INDEX = 12, 40
+# Loads that are made again rather than kept: neighbours of at least RUN elements, by at most so many sinks.
+RUN, MOST_REREADS = 16, 3
 
 
 class Plan:
-    """`kept`: values that live in arrays. `roots`: the parameters a pointer may point into (None: any)."""
+    """`kept`: values that live in arrays. `roots`: the parameters a pointer may point into (None: any).
 
-    def __init__(self, fn: Function, axes: dict[Value, AxisInfo]) -> None:
-        self.axes = axes
+    `rereads`: whether loading neighbours again costs no more than reading a kept copy of them, as from a CPU's cache.
+    """
+
+    def __init__(self, fn: Function, axes: dict[Value, AxisInfo], rereads: bool = False) -> None:
+        self.axes, self.rereads = axes, rereads
         self.kept: set[Value] = set()
         self.roots: dict[Value, frozenset[Value] | None] = {}
         self.block_of: dict[Op, Block] = {}
@@ -39,7 +44,7 @@ class Plan:
         for p in fn.params:
             if isinstance(p.value.type, Type) and p.value.type.is_pointer:
                 self.roots[p.value] = frozenset([p.value])
-        self._number(fn.body, 0)
+        self.written = self._number(fn.body, 0)  # roots of everything that the kernel writes
         self._choose(fn.body)
 
     def is_deferred(self, v: Value) -> bool:
@@ -140,8 +145,33 @@ class Plan:
     def _must_keep(self, v: Value, op: Op) -> bool:
         if op.name == "load":
             sink = self.sink[v]
-            return sink is MANY or (isinstance(sink, Op) and self._disturbed(op, sink))
+            if sink is MANY:
+                return not self._rereadable(v, op)
+            return isinstance(sink, Op) and self._disturbed(op, sink)
         return not _is_lazy(op)
+
+    def _rereadable(self, v: Value, load: Op) -> bool:
+        """Whether a few sinks may each load the value: neighbours, in an array that this kernel only reads."""
+        pointer = load.operands[0]
+        roots = self.roots.get(pointer)
+        if not self.rereads or roots is None or any(w is None or w & roots for w in self.written):
+            return False
+        if pointer not in self.axes or self.axes[pointer].contiguity[-1] < RUN or self._grows(v):
+            return False
+        sinks: set[Op] = set()
+        return self._collect_sinks(v, self.block_of[load], sinks) and len(sinks) <= MOST_REREADS
+
+    def _collect_sinks(self, v: Value, block: Block, found: set[Op]) -> bool:
+        """Adds the ops that need the value's elements; False where one of them runs more often than the block."""
+        for user in self.users.get(v, ()):
+            if self.block_of[user] is not block:
+                return False
+            kept = any(r in self.kept or not r.type.shape for r in user.results)  # type: ignore[union-attr]
+            if not _is_lazy(user) or kept:
+                found.add(user)
+            elif not all(self._collect_sinks(r, block, found) for r in user.results):
+                return False
+        return True
 
     def _disturbed(self, load: Op, sink: Op) -> bool:
         """Whether memory that the load reads may change before (or while) its sink runs."""

@@ -36,7 +36,7 @@ class Lowering:
         self.fn, self.target = fn, target
         self.num_warps = num_warps if target.is_simt else 1
         self.axes = analyse(fn)
-        self.plan = Plan(fn, self.axes)
+        self.plan = Plan(fn, self.axes, rereads=not target.is_simt)
         self.place = Placement(fn, self.plan, self.axes, target, self.num_warps)
         self.body = Block([p.value.type for p in fn.params], [p.name for p in fn.params])
         self.scalars: dict[Value, Value] = dict(zip((p.value for p in fn.params), self.body.args, strict=True))

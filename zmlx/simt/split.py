@@ -29,6 +29,8 @@ def _block(block: Block) -> None:
             _block(region)
         if op.name == "loop" and op.attrs["kind"] == "simd" and not op.operands:
             _cut(e, op)
+        elif op.name == "loop" and op.attrs["kind"] == "serial" and not op.operands:
+            _cut_chunks(e, op)
         else:
             block.ops.append(op)
 
@@ -63,6 +65,62 @@ def _cut(e: Emit, loop: Op) -> None:
     e.block.ops.append(loop)
     if rest is not None:
         e.block.ops.append(rest)
+
+
+def _cut_chunks(e: Emit, loop: Op) -> None:
+    """Appends a loop over chunks, cut where its inner loop's mask ends: whole chunks, without a mask, and the rest."""
+    body = loop.regions[0]
+    inner = next((op for op in body.ops if op.regions), None)
+    bound = None
+    if inner is not None and not any(op.regions or not op.has("pure") for op in body.ops if op is not inner):
+        bound = _chunk_bound(inner, body)
+    if inner is None or bound is None:
+        e.block.ops.append(loop)
+        return
+    large, more = bound
+    e.loc = loop.loc
+    size = e.constant(inner.attrs["end"], dt.int64)
+    end = e.convert(_outside(e, large), dt.int64)
+    if more:
+        end = e.value(arith.add, end, e.constant(more, dt.int64))
+    low, high = (e.constant(loop.attrs[k], dt.int64) for k in ("start", "end"))
+    whole = e.value(arith.floordiv, e.value(arith.maximum, end, e.constant(0, dt.int64)), size)
+    whole = e.convert(e.value(arith.maximum, low, e.value(arith.minimum, whole, high)), dt.int32)
+    whole.name = "whole"
+    rest = clone_op(loop, {})
+    rest.operands = [whole, e.constant(loop.attrs["end"])]
+    loop.operands = [e.constant(loop.attrs["start"]), whole]
+    for op in inner.regions[0].ops:
+        if op.name in ("load", "store") and len(op.operands) == 3:
+            op.operands = op.operands[:2] if op.name == "store" else op.operands[:1]
+    e.block.ops += [loop, rest]
+
+
+def _chunk_bound(inner: Op, outer: Block) -> tuple[Value, int] | None:
+    """(n, k) where the masks of a chunk are `chunk * size + i < n + k`, n the same for all chunks."""
+    if inner.name != "loop" or inner.attrs["kind"] != "simd" or inner.operands or inner.attrs["start"] != 0:
+        return None
+    body, chunk, size = inner.regions[0], outer.args[0], inner.attrs["end"]
+    masks = {_mask(op) for op in body.ops if op.name in ("load", "store") and len(op.operands) == 3}
+    if len(masks) != 1 or any(op.regions or op.has("atomic") for op in body.ops):
+        return None
+    inside = {v: op for block in (outer, body) for op in block.ops for v in op.results}
+    op = inside.get(masks.pop())
+    if op is None or op.name not in (*_LESS, *_GREATER):
+        return None
+    small, large = op.operands if op.name in _LESS else reversed(op.operands)
+    place = inside.get(small)
+    if (large in inside and not _is_constant(inside[large])) or large in (chunk, body.args[0]) or small.type.elem is not dt.int32:
+        return None
+    if place is None or place.name != "add" or body.args[0] not in place.operands:
+        return None
+    start = inside.get(place.operands[0] if place.operands[1] is body.args[0] else place.operands[1])
+    if start is None or start.name != "mul" or chunk not in start.operands:
+        return None
+    factor = inside.get(start.operands[0] if start.operands[1] is chunk else start.operands[1])
+    if factor is None or not _is_constant(factor) or factor.attrs["value"] != size:
+        return None
+    return large, (_LESS | _GREATER)[op.name]
 
 
 def _mask(op: Op) -> Value:
