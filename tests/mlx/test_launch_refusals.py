@@ -214,6 +214,24 @@ def test_prints_and_asserts(capsys: pytest.CaptureFixture[str], target: str) -> 
         talking_kernel[(1,)](mx.array([7.0]))
 
 
+def test_prints_and_asserts_name_the_element(capsys: pytest.CaptureFixture[str], target: str) -> None:
+    if target not in EAGER:
+        pytest.skip("prints and asserts are of the cpu and interpret targets")
+
+    @zmlx.jit
+    def telling_kernel(x_ptr, R: tl.constexpr, C: tl.constexpr):
+        at = tl.arange(0, R)[:, None] * C + tl.arange(0, C)[None, :]
+        x = tl.load(x_ptr + at)
+        tl.device_print("x", x, hex=True)
+        tl.device_assert(x < 5, "too large", mask=x != 9)
+
+    telling_kernel[(1,)](mx.array([[1, 9], [3, 4]]), R=2, C=2)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 4 and any("idx (1, 0)" in line and line.endswith("x: 0x00000003") for line in said), said
+    with pytest.raises(DeviceAssertError, match=r"element.*\(1, 0\).*too large|too large.*\(1, 0\)"):
+        telling_kernel[(1,)](mx.array([[1, 2], [6, 4]]), R=2, C=2)
+
+
 def test_launches_from_several_threads(target: str) -> None:
     x = mx.random.normal((64, 64))
     mx.eval(x)

@@ -80,7 +80,7 @@ class HostPrinter(CPrinter):
     def _where(self, op: Op, rank: int) -> tuple[str, list[Value]]:
         values = op.operands[: len(op.operands) - rank]
         index = ", ".join(self.use(v) for v in op.operands[len(op.operands) - rank :]) or "0"
-        return f"zm_program_x, zm_program_y, zm_program_z, (const int32_t[]){{{index}}}, {rank}", values
+        return f"zm_program_x, zm_program_y, zm_program_z, zm_index{{{{{index}}}}}, {rank}", values
 
     def op_device_print(self, op: Op) -> None:
         self.debug = True
@@ -88,11 +88,11 @@ class HostPrinter(CPrinter):
         prefix = json.dumps(op.attrs["prefix"], ensure_ascii=False)
         where, values = self._where(op, op.attrs["rank"])
         hexadecimal = "true" if op.attrs.get("hex") else "false"
-        head, _, index = where.partition(", (const")
+        head, _, index = where.partition(", zm_index")
         for v in values:
             kind = v.type.elem
             value = self.use(v) if not isinstance(kind, Pointer) else f"(uint64_t){self.use(v)}"
-            self.line(f"zm_print(report, {prefix}, {hexadecimal}, {head}, (const{index}, {value});")
+            self.line(f"zm_print(report, {prefix}, {hexadecimal}, {head}, zm_index{index}, {value});")
         if not values:
             self.line(f"zm_print(report, {prefix}, {head});")
 

@@ -6,6 +6,11 @@
 
 typedef void (*zm_report)(int kind, const char* text);
 
+// An element's coordinates in its tile.
+struct zm_index {
+    int32_t at[8];
+};
+
 // "(i, j)"; a tuple of one is "(i)" where `lone` is empty, Python's "(i,)" where it is a comma.
 static void zm_tuple(char* text, int size, const int32_t* values, int count, const char* lone) {
     int n = snprintf(text, size, "(");
@@ -16,9 +21,9 @@ static void zm_tuple(char* text, int size, const int32_t* values, int count, con
 // One line for one element: "pid (x, y, z) idx (i, j) prefix: value". Integers as decimals or in hexadecimal (two's
 // complement, padded), floats as %g (in hexadecimal: their bits).
 template <class T>
-static void zm_print(zm_report report, const char* prefix, bool hex, int x, int y, int z, const int32_t* index, int rank, T value) {
+static void zm_print(zm_report report, const char* prefix, bool hex, int x, int y, int z, const zm_index& index, int rank, T value) {
     char at[64], number[64], line[1024];
-    zm_tuple(at, sizeof at, index, rank, "");
+    zm_tuple(at, sizeof at, index.at, rank, "");
     if constexpr (zm_is_half<T> || zm_is_float<T>) {
         if (hex) snprintf(number, sizeof number, "0x%0*llx", (int)sizeof(T) * 2, (unsigned long long)zm_bitcast<typename zm_word<sizeof(T)>::type>(value));
         else snprintf(number, sizeof number, "%g", zm_cast<double>(value));
@@ -41,9 +46,9 @@ static inline void zm_print(zm_report report, const char* prefix, int x, int y, 
     report(0, line);
 }
 
-static inline void zm_assert_failed(zm_report report, const char* message, int x, int y, int z, const int32_t* index, int rank) {
+static inline void zm_assert_failed(zm_report report, const char* message, int x, int y, int z, const zm_index& index, int rank) {
     char at[64], line[1024];
-    zm_tuple(at, sizeof at, index, rank, ",");
+    zm_tuple(at, sizeof at, index.at, rank, ",");
     snprintf(line, sizeof line, "device assertion failed%s%s: %s (program (%d, %d, %d))", rank ? " at element " : "", rank ? at : "", message, x, y, z);
     report(1, line);
 }
