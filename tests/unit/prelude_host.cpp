@@ -52,7 +52,7 @@ CAS(i32, int32_t) CAS(u32, uint32_t) CAS(i64, int64_t) CAS(u64, uint64_t) CAS(f3
 
 typedef void (*Report)(int, const char*);
 API print_all(Report report) {
-    const int32_t at[2] = {3, 4};
+    const zm_index at = {{3, 4}};
     zm_print(report, "x", false, 1, 2, 3, at, 2, (int32_t)-5);
     zm_print(report, "x", true, 1, 2, 3, at, 1, (int32_t)-1);
     zm_print(report, "x", true, 1, 2, 3, at, 1, (uint8_t)200);
