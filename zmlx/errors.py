@@ -203,3 +203,7 @@ class InternalCompilerError(ZmlxError):
 
 class CacheWarning(UserWarning):
     """The cache folder cannot be used; zmlx goes on without it."""
+
+
+class NativeWarning(UserWarning):
+    """The zmlx-native extension is installed and cannot be used; zmlx goes on without it."""

@@ -24,9 +24,10 @@ CACHE_DIR = Knob("ZMLX_CACHE_DIR", "", "folder of the on-disk cache; empty means
 CACHE = Knob("ZMLX_CACHE", "1", "0 turns the on-disk cache off")
 CXX = Knob("ZMLX_CXX", "", "C++ compiler of the cpu target; empty searches for clang++ and g++")
 THREADS = Knob("ZMLX_THREADS", "", "threads of the cpu target; empty means one per core this process may use")
+NATIVE = Knob("ZMLX_NATIVE", "1", "0 leaves the zmlx-native extension unused: CPU launches are then eager")
 VERIFY = Knob("ZMLX_VERIFY", "0", "1 verifies the IR after every pass")
 DUMP_DIR = Knob("ZMLX_DUMP_DIR", "", "folder that receives the IR of every compiled kernel, stage by stage")
-ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, VERIFY, DUMP_DIR)
+ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, NATIVE, VERIFY, DUMP_DIR)
 
 
 def cache_dir() -> Path | None:

@@ -1,7 +1,7 @@
 """Runs kernels on the CPU: built by the C++ compiler, called on the arrays' own memory, over all cores.
 
-Eager: inputs are evaluated and the kernel has run when the launch returns. `HostKernel.execute` is the seam at which a
-native MLX primitive can later make it lazy: everything above sees only (arrays, scalars, grid, stream) -> new arrays.
+With the zmlx-native extension a launch is a primitive of MLX's graph, as on a GPU. Without it, and for kernels that print
+or assert, it is eager: inputs are evaluated and the kernel has run when the launch returns.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import mlx.core as mx
 
 from zmlx import knobs
-from zmlx.errors import DeviceAssertError, LaunchError
-from zmlx.runtime import signature, toolchain
+from zmlx.errors import DeviceAssertError, LaunchError, LaunchOptionError
+from zmlx.runtime import native, signature, toolchain
 from zmlx.runtime.blank import blank
 from zmlx.runtime.roles import Role, Scalar, packer
 from zmlx.targets.compiled import Compiled
@@ -35,10 +35,20 @@ class _Kernel(ctypes.Structure):
 
 
 @functools.lru_cache(maxsize=1)
+def _pool() -> ctypes.PyDLL:
+    return ctypes.PyDLL(str(toolchain.build_library(_POOL.read_text(), "-O2")))
+
+
+@functools.lru_cache(maxsize=1)
 def _launch_function() -> Callable[..., Any]:
-    lib = ctypes.PyDLL(str(toolchain.build_library(_POOL.read_text(), "-O2")))
-    lib.zm_host_launch.restype = ctypes.py_object
-    return lib.zm_host_launch()
+    function = _pool().zm_host_launch
+    function.restype = ctypes.py_object
+    return function()
+
+
+# What launches in MLX's graph point to: a graph may outlive the Python kernel that built it.
+_in_graphs: list[_Kernel] = []
+_ROLES = {None: 1, "zeros": 2, "old": 3}  # of a written array; Role in native/src/host_kernel.h
 
 
 @functools.lru_cache(maxsize=1)
@@ -105,9 +115,27 @@ class HostKernel:
         self.pack = packer(scalars, _PAD)
         self.launch = _launch_function()
         self.threads = threads()
+        self.lazy = None if compiled.reports else self._primitive()
+
+    def _primitive(self) -> Any:
+        """The kernel as a primitive of MLX's graph, if the extension is there."""
+        module = native.extension()
+        if module is None:
+            return None
+        _in_graphs.append(self.kernel)
+        run = ctypes.cast(_pool().zm_host_run, ctypes.c_void_p).value
+        roles = [_ROLES[r.content] if r.writes else 0 for r in self.roles]
+        return module.HostLaunch(self.address, run, roles, [signature.MLX_OF[r.dtype] for r in self.roles], self.threads)
 
     def execute(self, passed: tuple[mx.array, ...], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
-        """Runs the kernel; returns the new values of the written arrays, in parameter order. Nothing passed changes."""
+        """Launches the kernel; returns the new values of the written arrays, in parameter order. Nothing passed changes."""
+        if self.lazy is not None:
+            try:
+                return self.lazy(passed, self.pack(*scalars), grid, stream)
+            except ValueError as e:
+                for role, array in zip(self.roles, passed, strict=True):
+                    signature.refuse_empty(role.name, array)
+                raise LaunchOptionError(f"stream={stream!r}: {e}") from None
         arrays, new = list(passed), []
         sources: Any = self.no_sources
         for i, content, allocate in self.written:
@@ -126,8 +154,8 @@ class HostKernel:
             if "[eval]" not in str(e):
                 raise
             raise LaunchError(
-                "on the cpu target a launch runs at once, so it cannot be traced by mx.compile or mx.vmap; call it outside of them, "
-                "or launch on Metal or CUDA, where it is a part of the graph"
+                "on the cpu target this launch runs at once, so it cannot be traced by mx.compile or mx.vmap. Install zmlx-native "
+                "(pip install ./native), which makes launches a part of the graph; kernels that print or assert stay eager"
             ) from None
         return new
 

@@ -223,16 +223,21 @@ class Pool {
 };
 
 // A forked child has none of its parent's threads and perhaps a locked mutex: it gets a pool of its own. Pools are never
-// destroyed, as sleeping workers hold on to them until the process ends. Called with the GIL held.
+// destroyed, as sleeping workers hold on to them until the process ends.
+struct Owned {
+    pid_t process;
+    Pool* pool;
+};
+
 Pool& pool() {
-    static Pool* current = nullptr;
-    static pid_t owner = 0;
-    if (owner != getpid()) {
-        current = new Pool;
-        report_lock = PTHREAD_MUTEX_INITIALIZER;
-        owner = getpid();
-    }
-    return *current;
+    static Owned* current = nullptr;
+    Owned* seen = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+    if (seen && seen->process == getpid()) return *seen->pool;
+    Owned* mine = new Owned{getpid(), new Pool};
+    // Of several threads that come first, one wins; a lost pool has no threads yet.
+    if (!__atomic_compare_exchange_n(&current, &seen, mine, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return *seen->pool;
+    report_lock = PTHREAD_MUTEX_INITIALIZER;
+    return *mine->pool;
 }
 
 // What one launch holds, released on every way out.
@@ -320,4 +325,12 @@ PyMethodDef launch_method = {"launch", reinterpret_cast<void*>(&launch), kFastca
 // The launch function as a Python object (a new reference).
 extern "C" __attribute__((visibility("default"))) PyObject* zm_host_launch(void) {
     return PyCFunction_NewEx(&launch_method, nullptr, nullptr);
+}
+
+// A launch on arrays that are ready, from any thread and without Python: what the lazy primitive of zmlx-native calls.
+// For kernels that report nothing.
+extern "C" __attribute__((visibility("default"))) void zm_host_run(
+    void* kernel, void* const* arrays, const char* scalars, const int32_t* grid, int threads) {
+    Reports said = pool().run(*static_cast<Kernel*>(kernel), arrays, reinterpret_cast<const uint64_t*>(scalars), grid, threads);
+    free(said.data);
 }

@@ -96,7 +96,7 @@ def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str]
     threads = simt.attrs["threads"]
     return Compiled(
         target.name, entry, source, tile_ir, simt_ir, simt.attrs["num_warps"], threads, dynamic, printer.scratch_bytes, params, header,
-        tuple(sorted(inout)),
+        tuple(sorted(inout)), isinstance(printer, HostPrinter) and printer.debug,
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class Compiled:
     threads         threads of one program
     shared_bytes    dynamic shared memory of a launch; scratch_bytes: memory of one host thread
     inout           written arrays whose old content the text carries over
+    reports         the kernel prints or asserts
     """
 
     target: str
@@ -49,6 +50,7 @@ class Compiled:
     params: tuple[ParamInfo, ...]
     header: str = ""
     inout: tuple[str, ...] = ()
+    reports: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
