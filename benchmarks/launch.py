@@ -6,8 +6,9 @@ total     the whole call, with a fresh output from zmlx.empty_like
 prepared  the same without making the output
 in_out    onto an array with content
 binding   Python's part up to the backend: arguments, key, plan, grid
-backend   the backend's part: on the cpu output, pointers, the kernel itself; on a GPU the raw mx.fast call
-empty     zmlx.empty_like alone; add: mx.add on the same arrays, evaluated on the cpu, queued on a GPU
+backend   the backend's part: the primitive put into the graph; on the cpu without zmlx-native the kernel itself
+empty     zmlx.empty_like alone; add: mx.add on the same arrays, queued, or evaluated where launches are eager
+chain     a launch in a chain of CALLS, evaluated at the end; mx_chain: mx.add likewise
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import mlx.core as mx
 import zmlx
 import zmlx.language as tl
 from zmlx import bench
+from zmlx.runtime import native
 
 CALLS = 200
 
@@ -49,7 +51,7 @@ def per_call(call: Callable[[int], Any]) -> float:
 def measure(rounds: int, target: str) -> dict[str, Any]:
     x, y = mx.random.normal((256,)), mx.random.normal((256,))
     mx.eval(x, y)
-    grid, eager = (1,), target in ("cpu", "interpret")
+    grid, eager = (1,), target == "interpret" or (target == "cpu" and native.extension() is None)
     out = axpy_kernel[grid](x, y, zmlx.empty_like(x), 256, 2.0, BLOCK=256)
     if not mx.allclose(out, 2 * x + y):
         raise SystemExit("the kernel is wrong: it has no time")
@@ -75,6 +77,20 @@ def measure(rounds: int, target: str) -> dict[str, Any]:
         "empty": lambda i: zmlx.empty_like(x),
         "add": (lambda i: mx.eval(mx.add(x, y))) if eager else (lambda i: mx.add(x, y)),
     }
+    if not eager:
+
+        def chained(step: Callable[[mx.array], mx.array]) -> Callable[[int], None]:
+            def run(i: int) -> None:
+                if i == CALLS - 1:
+                    a = x
+                    for _ in range(CALLS):
+                        a = step(a)
+                    mx.eval(a)
+
+            return run
+
+        calls["chain"] = chained(lambda a: axpy_kernel[grid](a, y, zmlx.empty_like(x), 256, 2.0, BLOCK=256))
+        calls["mx_chain"] = chained(lambda a: mx.add(a, y))
     plan_execute = plan.execute
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
@@ -92,6 +108,7 @@ def measure(rounds: int, target: str) -> dict[str, Any]:
         **{f"{n}_us": [round(v, 2) for v in (statistics.median(s), min(s), max(s))] for n, s in samples.items()},
         **bench.machine(),
         "target": target,
+        "lazy": not eager,
         "command": " ".join(["python", *sys.argv]),
     }
 

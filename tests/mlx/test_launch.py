@@ -12,8 +12,6 @@ import pytest
 import zmlx
 import zmlx.language as tl
 
-EAGER = ("cpu", "interpret")
-
 
 @zmlx.jit
 def add_kernel(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):

@@ -12,7 +12,7 @@ from zmlx.errors import (
     ArrayError,
 )
 
-EAGER = ("cpu", "interpret")
+HOST = ("cpu", "interpret")
 
 
 @zmlx.jit
@@ -68,7 +68,7 @@ def test_every_dtype(dtype: mx.Dtype) -> None:
 
 
 def test_float64_arrays(target: str) -> None:
-    if target not in EAGER:
+    if target not in HOST:
         with pytest.raises(ArrayError, match="float64"):
             copy_kernel[(1,)](mx.zeros((16,), mx.float64, stream=mx.cpu), zmlx.empty((16,)), BLOCK=16)
         return
