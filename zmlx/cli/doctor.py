@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +56,22 @@ def versions(problems: list[str]) -> Iterator[tuple[str, str]]:
 
     yield "mlx", f"{version('mlx')}, default device {mx.default_device()}"
     yield "zmlx", zmlx.__version__
+    yield "zmlx-native", native_state()
+
+
+def native_state() -> str:
+    """Whether CPU launches are lazy, and if not why."""
+    from zmlx.runtime import native
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        module = native.extension()
+    if module is not None:
+        return f"built for MLX {module.built_for}: CPU launches are lazy"
+    if said:
+        return str(said[0].message)
+    off = knobs.NATIVE.get() == "0"
+    return "turned off by ZMLX_NATIVE=0" if off else "not installed, so CPU launches are eager: pip install ./native"
 
 
 def targets(problems: list[str]) -> Iterator[tuple[str, str]]:
