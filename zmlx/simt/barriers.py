@@ -2,7 +2,8 @@
 
 Threads of a program run in no order between barriers. Two accesses of one array conflict when one of them writes and
 they may touch one element from different threads; accesses through the very same pointer tile do not conflict, since an
-element's thread is the same both times.
+element's thread is the same both times. That needs a tile of which each element has one thread: of a scalar, and of an element
+that several threads hold, one thread writes what all of them read.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Hazards:
             return
         pointer, roots, writes = op.operands[0], self.low.plan.roots.get(op.operands[0]), op.has("writes")
         for old_roots, old_pointer, old_layout, wrote in self.pending:
-            if not (writes or wrote) or (old_pointer is pointer and old_layout == layout):
+            if not (writes or wrote) or (old_pointer is pointer and old_layout == layout and layout is not None and not layout.replicated):
                 continue
             if roots is None or old_roots is None or roots & old_roots:
                 self.barrier()

@@ -41,7 +41,7 @@ def convert(low: Lowering, value: Value, layout: Layout) -> None:
     e = low.e
     elem = value.type.elem
     with low.scratch.array(elem, value.type.size) as shared:
-        with low.nest(home) as frame:
+        with e.guard(low.owner(home)), low.nest(home) as frame:
             index = frame.register((tuple(1 << b for b in range(len(home.reg))), 0))
             e.set(shared, flat_index(low, frame, home), e.get(array, index))
         low.barrier("shared")

@@ -84,7 +84,7 @@ def _staged(low: Lowering, op: Op, layout: Layout, out: Value) -> None:
 def _stage(low: Lowering, v: Value, home: Layout, shared: Value, dim: int, width: int, chunk: Value | int | None, piece: int) -> None:
     """Writes the part of an operand whose k lies in the piece to shared memory, row-major."""
     e = low.e
-    with low.nest(home) as frame:
+    with e.guard(low.owner(home)), low.nest(home) as frame:
         value = frame.eval(v, home)
         if chunk is None:
             e.set(shared, flat_index(low, frame, home), value)

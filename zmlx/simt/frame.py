@@ -81,9 +81,8 @@ class Frame:
                 return frame.eval(value, layout)
         key = (value, layout)
         if key not in self.memo:
-            saved, self.low.e.loc = self.low.e.loc, value.op.loc if value.op else None
-            self.memo[key] = self._compute(value, layout)
-            self.low.e.loc = saved
+            with self.low.e.on_behalf_of(value):
+                self.memo[key] = self._compute(value, layout)
         return self.memo[key]
 
     def _compute(self, value: Value, layout: Layout) -> Value:

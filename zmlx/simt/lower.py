@@ -22,7 +22,7 @@ from zmlx.simt.barriers import Hazards
 from zmlx.simt.convert import prepare
 from zmlx.simt.emit import Emit
 from zmlx.simt.frame import Frame, walk
-from zmlx.simt.layout import Layout
+from zmlx.simt.layout import Coords, Layout
 from zmlx.simt.placement import Placement
 from zmlx.simt.shared import Scratch
 from zmlx.simt.views import pull_back
@@ -116,7 +116,7 @@ class Lowering:
         prepare(self, [(v, layout)])
         assert isinstance(v.type, Type)
         array = into or self.e.alloc(v.type.elem, layout.registers, "register", v.name)
-        with self.nest(layout) as frame:
+        with self.nest(layout) as frame, self.e.on_behalf_of(v):
             value = frame.eval(v, layout)
             self.e.set(array, frame.register((tuple(1 << b for b in range(len(layout.reg))), 0)), value)
         if into is None:
@@ -134,7 +134,8 @@ class Lowering:
             with self.nest(layout) as frame:
                 at = frame.register((tuple(1 << b for b in range(len(layout.reg))), 0))
                 for v, array in zip(group, arrays, strict=True):
-                    self.e.set(array, at, frame.eval(v, layout))
+                    with self.e.on_behalf_of(v):
+                        self.e.set(array, at, frame.eval(v, layout))
             for v, array in zip(group, arrays, strict=True):
                 self.homes[v] = [(layout, array)]
 
@@ -221,11 +222,15 @@ class Lowering:
 
     def owner(self, layout: Layout) -> Value | None:
         """The condition under which this thread is the first that holds its elements; None when it always is."""
-        if not layout.replicated:
+        return self.first(layout.lane, layout.warp)
+
+    def first(self, lanes: tuple[Coords, ...], warps: tuple[Coords, ...]) -> Value | None:
+        """The condition under which this thread is the first of those that differ in bits of no effect (a basis of zeros)."""
+        if all(any(b) for b in (*lanes, *warps)):
             return None
         lane, warp = self.thread()
         condition: Value | None = None
-        for index, bases in ((lane, layout.lane), (warp, layout.warp)):
+        for index, bases in ((lane, lanes), (warp, warps)):
             mask = sum(1 << i for i, b in enumerate(bases) if not any(b))
             if not mask or isinstance(index, int):
                 continue

@@ -182,7 +182,7 @@ def _across_warps(low: Lowering, op: Op, layout: Layout, accs: list[Value], resu
         mine = e.add(mine, part)
     identity_map = (tuple(1 << b for b in range(len(result.reg))), 0)
     with low.scratch.arrays([(_elem(v), count * r.size, "partial") for v in op.operands]) as shared:
-        with low.nest(result) as frame:
+        with e.guard(low.first(result.lane, layout.warp)), low.nest(result) as frame:
             slot = e.add(e.mul(mine, r.size), flat_index(low, frame, result))
             for array, s in zip(accs, shared, strict=True):
                 e.set(s, slot, e.get(array, frame.register(identity_map)))

@@ -174,7 +174,7 @@ class _Across:
         count = 1 << self.warp_bits
         wanted = [(v.type.elem, count * rows, "partial") for v in self.op.operands]
         with low.scratch.arrays(wanted) as shared:
-            with e.guard(last), low.nest(result) as frame:
+            with e.guard(e.both(last, low.first(self.layout.lane, self.layout.warp))), low.nest(result) as frame:
                 slot = e.add(e.mul(place, rows), flat_index(low, frame, result))
                 for s, total in zip(shared, self.totals, strict=True):
                     e.set(s, slot, e.get(total, frame.register((own, 0))))

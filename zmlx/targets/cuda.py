@@ -24,7 +24,10 @@ class CudaPrinter(CPrinter):
             v = by_name[info.name].value
             assert isinstance(v.type, Type) and isinstance(v.type.elem, Pointer)
             const = "" if info.writes else "const "
-            params.append(f"{const}{self.ctype(v.type.elem.elem)}* __restrict__ {self.name(v)}")
+            # What one thread writes and another reads must be free of it: the compiler takes a barrier, a call that does not
+            # get the pointer, to leave a restricted array alone, and would load it before the barrier.
+            restrict = "" if info.writes and (info.reads or info.atomic) else " __restrict__"
+            params.append(f"{const}{self.ctype(v.type.elem.elem)}*{restrict} {self.name(v)}")
         if token:
             params.append("unsigned int* zm_token")
         joined = []

@@ -214,7 +214,7 @@ inline float zm_pow(float x, float y) {
         return as_type<bfloat16_t>(ushort(intrinsic(uint(as_type<ushort>(v)), ushort(lane))));                     \
     }                                                                                                              \
     inline bool name(bool v, int lane) { return intrinsic(uint(v), ushort(lane)) != 0u; }                          \
-    inline char name(char v, int lane) { return char(intrinsic(int(v), ushort(lane))); }                           \
+    inline int8_t name(int8_t v, int lane) { return int8_t(intrinsic(int(v), ushort(lane))); }                     \
     inline uchar name(uchar v, int lane) { return uchar(intrinsic(uint(v), ushort(lane))); }                       \
     inline short name(short v, int lane) { return short(intrinsic(int(v), ushort(lane))); }                        \
     inline ushort name(ushort v, int lane) { return ushort(intrinsic(uint(v), ushort(lane))); }                    \
