@@ -19,15 +19,17 @@ class Knob:
         return os.environ.get(self.name, self.default)
 
 
-TARGET = Knob("ZMLX_TARGET", "", "target to launch on: metal, cuda, cpu or interpret; empty picks the best available")
+TARGET = Knob("ZMLX_TARGET", "", "target to launch on: metal, cuda, cpu, interpret or metal-sim; empty picks the best available")
 CACHE_DIR = Knob("ZMLX_CACHE_DIR", "", "folder of the on-disk cache; empty means ~/.cache/zmlx")
 CACHE = Knob("ZMLX_CACHE", "1", "0 turns the on-disk cache off")
-CXX = Knob("ZMLX_CXX", "", "C++ compiler of the cpu target; empty searches for clang++ and g++")
-THREADS = Knob("ZMLX_THREADS", "", "threads of the cpu target; empty means one per core this process may use")
+CXX = Knob("ZMLX_CXX", "", "C++ compiler of the targets cpu and metal-sim; empty searches for clang++ and g++")
+THREADS = Knob("ZMLX_THREADS", "", "threads of the targets cpu and metal-sim; empty means one per core this process may use")
 NATIVE = Knob("ZMLX_NATIVE", "1", "0 leaves the zmlx-native extension unused: CPU launches are then eager")
 VERIFY = Knob("ZMLX_VERIFY", "0", "1 verifies the IR after every pass")
 DUMP_DIR = Knob("ZMLX_DUMP_DIR", "", "folder that receives the IR of every compiled kernel, stage by stage")
-ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, NATIVE, VERIFY, DUMP_DIR)
+SANITIZE = Knob("ZMLX_SANITIZE", "0", "1 checks every kernel that the simulator runs (target metal-sim, zmlx.simulator.metal_kernel)")
+SIM_OPT = Knob("ZMLX_SIM_OPT", "", "optimisation of simulated kernels, e.g. -O0 to compile sooner; empty means the simulator's own")
+ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE, SIM_OPT)
 
 
 def cache_dir() -> Path | None:

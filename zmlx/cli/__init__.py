@@ -1,4 +1,4 @@
-"""The command line: `python -m zmlx demo | show | doctor`."""
+"""The command line: `python -m zmlx demo | show | sanitize | doctor`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from zmlx.cli import demo, doctor, show
+from zmlx.cli import demo, doctor, sanitize, show
 from zmlx.errors import ZmlxError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0 well, 1 a check failed, 2 the command could not run."""
+    """Runs one command; returns the exit code: 0 well, 1 a check failed, 2 the command could not run; `sanitize` also
+    returns its script's own."""
     parser = argparse.ArgumentParser(prog="zmlx", description="GPU kernels for MLX, written in Python.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (demo, show, doctor):
+    for module in (demo, show, sanitize, doctor):
         module.register(commands)
     options = parser.parse_args(argv)
     try:

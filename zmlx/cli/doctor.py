@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ def targets(problems: list[str]) -> Iterator[tuple[str, str]]:
         problems.append(f"nothing to run on: {error}")
     for name in device.NAMES:
         lack = device.missing(name)
-        yield name, f"compiles here, cannot run: {lack}" if lack else "runs here" + (" (default)" if name == default else "")
+        what = ": Metal's text on the CPU, checked with ZMLX_SANITIZE=1 or `python -m zmlx sanitize`" if name == "metal-sim" else ""
+        yield name, f"compiles here, cannot run: {lack}" if lack else "runs here" + (" (default)" if name == default else what)
     if lack := device.missing("cpu"):
         problems.append(f"{'nothing to run on' if default == 'cpu' else 'the cpu target'}: {lack}")
     if shutil.which("nvidia-smi") and (lack := device.missing("cuda")):
@@ -107,6 +108,10 @@ def compilers(problems: list[str]) -> Iterator[tuple[str, str]]:
         yield "C++", f"{chosen.kind} {chosen.version} ({chosen.path})" + (", named by ZMLX_CXX" if knobs.CXX.get() else "")
     except ToolchainError:
         yield "C++", "none that works (see the cpu target)"
+    try:
+        yield "libclang", f"{version('libclang')} (strict checks of simulated Metal kernels)"
+    except PackageNotFoundError:
+        yield "libclang", "none (only strict checks of simulated Metal kernels need it: pip install 'zmlx[strict]')"
     yield "NVRTC", str(toolchain.nvrtc_path() or "none (only the cuda target needs it)")
 
 

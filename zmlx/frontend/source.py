@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import linecache
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -255,6 +255,21 @@ def _plain_function(fn: Any) -> types.FunctionType:
 def source_hash(root: DeviceFunction) -> str:
     """The hash behind `JitCallable.source_hash`, for any device function."""
     digest = hashlib.sha256()
+    for src, used in _reached(root):
+        digest.update(f"{src.fn.__module__}.{src.fn.__qualname__}\n{src.text}\n{src.signature}\n".encode())
+        for name, value in used:
+            shown = value.fn.__qualname__ if isinstance(value, DeviceFunction) else value
+            digest.update(f"{name} = {shown!r}\n".encode())
+    return digest.hexdigest()
+
+
+def source_places(root: DeviceFunction) -> str:
+    """Where a function and all that it reaches stand, which the hash does not say: files and first lines."""
+    return "\n".join(f"{src.file}:{src.first}" for src, _ in _reached(root))
+
+
+def _reached(root: DeviceFunction) -> Iterator[tuple[Source, list[tuple[str, Any]]]]:
+    """A function and every other that it may call, each with what it uses from outside."""
     seen: set[Any] = set()
     todo = [root]
     while todo:  # in order of appearance, so that the hash does not depend on anything else
@@ -263,11 +278,7 @@ def source_hash(root: DeviceFunction) -> str:
             continue
         seen.add(function.fn)
         src = source_of(function)
-        digest.update(f"{src.fn.__module__}.{src.fn.__qualname__}\n{src.text}\n{src.signature}\n".encode())
         todo += [p.default for p in src.signature.parameters.values() if isinstance(p.default, DeviceFunction)]
-        for name, value in dependencies(src.tree, src.scope, src.locals):
-            if isinstance(value, DeviceFunction):
-                todo.append(value)
-                value = value.fn.__qualname__
-            digest.update(f"{name} = {value!r}\n".encode())
-    return digest.hexdigest()
+        used = list(dependencies(src.tree, src.scope, src.locals))
+        todo += [value for _, value in used if isinstance(value, DeviceFunction)]
+        yield src, used

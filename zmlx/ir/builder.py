@@ -38,6 +38,17 @@ class Builder:
         return self.create(defn, operands, attrs).results[0]
 
     @contextmanager
+    def on_behalf_of(self, value: Value) -> Iterator[None]:
+        """Marks ops with the place of a value that is only computed now."""
+        saved = self.loc
+        if value.op is not None and value.op.loc is not None:
+            self.loc = value.op.loc
+        try:
+            yield
+        finally:
+            self.loc = saved
+
+    @contextmanager
     def at(self, block: Block) -> Iterator[Block]:
         """Appends to another block for a while."""
         saved, self.block = self.block, block

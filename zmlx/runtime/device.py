@@ -13,21 +13,23 @@ from zmlx import knobs
 from zmlx.errors import TargetUnavailableError, ToolchainError
 from zmlx.runtime import toolchain
 
-NAMES = ("metal", "cuda", "cpu", "interpret")
+NAMES = ("metal", "cuda", "cpu", "interpret", "metal-sim")  # best first
 
+_metal_is_available = mx.metal.is_available  # kept: the simulator may pretend for others that there is a Metal device
+_standing = ""  # in place of the environment's, for the whole process
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("zmlx_target", default=None)
 
 
 @functools.lru_cache(maxsize=8)
 def _missing(name: str, named_compiler: str) -> str:
-    if name == "metal" and not mx.metal.is_available():
+    if name == "metal" and not _metal_is_available():
         return "MLX sees no Metal device (it needs a Mac with Apple silicon)"
     if name == "cuda":
         if not mx.cuda.is_available():
             return "MLX sees no CUDA device (pip install 'mlx[cuda13]', on a machine with an NVIDIA GPU and driver)"
         if toolchain.nvrtc_path() is None:
             return "no libnvrtc was found (pip install 'mlx[cuda13]', or set CUDA_HOME)"
-    if name == "cpu":
+    if name in ("cpu", "metal-sim"):
         try:
             toolchain.find_cxx()
         except ToolchainError as e:
@@ -59,23 +61,25 @@ def _from_environment() -> str:
         if named not in NAMES:
             raise TargetUnavailableError(f"ZMLX_TARGET={named!r} is no target; use one of {', '.join(NAMES)}")
         return named
-    return "metal" if mx.metal.is_available() else "cuda" if mx.cuda.is_available() else "cpu"
+    return "metal" if _metal_is_available() else "cuda" if mx.cuda.is_available() else "cpu"
 
 
 def default_target() -> str:
     """Where launches go outside `use_target`: ZMLX_TARGET if it was set when first asked for, else Metal if MLX has it,
     else CUDA, else the CPU."""
-    return _from_environment()
+    return _standing or _from_environment()
 
 
 def current_target() -> str:
     """Where launches go now."""
-    return _chosen.get() or _from_environment()
+    return _chosen.get() or _standing or _from_environment()
 
 
 @contextmanager
 def use_target(name: str) -> Iterator[str]:
     """Sends launches to a target: `with zmlx.use_target("cpu"): …`. Other threads and tasks are not affected.
+
+    "metal-sim" runs Metal's text on the CPU, in the simulator; inside `zmlx.simulator.installed(sanitize=True)` it is checked.
 
     Raises TargetUnavailableError for an unknown name; a launch raises it where this machine cannot run the target.
     """
@@ -84,3 +88,14 @@ def use_target(name: str) -> Iterator[str]:
         yield name
     finally:
         _chosen.reset(token)
+
+
+@contextmanager
+def default(name: str) -> Iterator[None]:
+    """Makes a target the default of the whole process for a while, whatever ZMLX_TARGET says; `use_target` goes before it."""
+    global _standing
+    outer, _standing = _standing, known(name)
+    try:
+        yield
+    finally:
+        _standing = outer

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 import mlx.core as mx
 
 from zmlx.errors import ArgumentError, InternalCompilerError, TargetUnavailableError, ZmlxError
-from zmlx.frontend.source import NO_DEFAULT, JitCallable, Parameter
+from zmlx.frontend.source import NO_DEFAULT, JitCallable, Parameter, source_places
 from zmlx.runtime import cache, device, mlx_backend, signature
 from zmlx.runtime.fresh import EmptyArray
 from zmlx.runtime.host_backend import HostKernel
@@ -49,7 +49,7 @@ class JitFunction(JitCallable):
     args    MLX arrays (pointers in the kernel), numbers, None, strings, dtypes, jit functions and tuples of constants.
 
     Arrays that the kernel writes are rebound in place to their new value, and returned: one array, or a tuple in
-    parameter order, or None. On Metal and CUDA nothing is evaluated; on cpu and interpret the kernel has run on return.
+    parameter order, or None. On Metal and CUDA nothing is evaluated; elsewhere the kernel has run on return.
 
     Inputs are read as they were before the launch: an array passed twice, as an input and as an output, is read with its
     old content only. One passed as two outputs gets two separate new values, and the last parameter's stays.
@@ -73,7 +73,7 @@ class JitFunction(JitCallable):
         """Compiles for a target without launching; needs no device.
 
         args    as for a launch; `zmlx.ArraySpec(shape, dtype)` stands for an array.
-        target  "metal", "cuda", "cpu" or "interpret"; by default the one that launches go to now.
+        target  "metal", "cuda", "cpu", "interpret" or "metal-sim"; by default the one that launches go to now.
         Returns the Compiled, with .target, .source, .tile_ir and .simt_ir.
         """
         problem = argument_error(self.__name__, self.params, len(args), kwargs)
@@ -170,9 +170,9 @@ class JitFunction(JitCallable):
         """The compiled kernel, from memory, the disk or the compiler; with its Tile IR where it was traced now."""
         args = {name: b.arg for name, b in bound.items()}
         arrays = [name for name, b in bound.items() if isinstance(b.arg, signature.ArrayArg)]
-        lazy = target in ("metal", "cuda")
+        gpu = target_of(target).is_simt
         # On the host the text is the same, whatever an array held; the launch prepares its content.
-        inout = [name for name in arrays if lazy and not bound[name].fresh]
+        inout = [name for name in arrays if gpu and not bound[name].fresh]
         key = "\n".join((signature.describe(args), target, str(num_warps), ",".join(inout), "ir" * ir_texts))
         found = self._compiled.get(key)
         if found is None:
@@ -182,7 +182,9 @@ class JitFunction(JitCallable):
     def _compile_anew(
         self, key: str, args: Mapping[str, Any], target: str, num_warps: int, inout: frozenset[str], ir_texts: bool
     ) -> tuple[Compiled, Function | None]:
-        stored = cache.digest("kernel-1", cache.fingerprint(), self.__module__, self.__qualname__, self.source_hash, key)
+        # Moved code is the same code, unless its places are a part of what is compiled.
+        places = [source_places(f) for f in (self, *signature.functions(args))] if target_of(target).maps_lines else []
+        stored = cache.digest("kernel-1", cache.fingerprint(), self.__module__, self.__qualname__, self.source_hash, key, *places)
         if target != "interpret":  # which runs the traced IR, with the user's lines in it
             text = cache.get("kernels", stored)
             if text is not None:
@@ -233,7 +235,7 @@ class JitFunction(JitCallable):
             assert function is not None
             backend = InterpretedKernel(function, roles, kinds)
         else:
-            backend = (mlx_backend.MetalKernel if target == "metal" else mlx_backend.CudaKernel)(compiled, roles, kinds)
+            backend = mlx_backend.KERNELS[target](compiled, roles, kinds)
         return Plan(self.__name__, tuple(bound), target, compiled.threads, arrays, written, scalars, backend.execute)
 
 

@@ -104,7 +104,7 @@ def check_grid(kernel: str, grid: Any, target: str, threads: int) -> tuple[int, 
                 f"the grid of {kernel} is {tuple(out)}, so no program would run (axis {axis}); skip the launch when there is nothing to do"
             )
         limit = 65535 if target == "cuda" and axis else _INT_MAX
-        if axis == 0 and target in ("metal", "cuda"):
+        if axis == 0 and target not in ("cpu", "interpret"):
             limit //= threads  # MLX counts threads, in an int
         if n > limit:
             raise GridError(

@@ -1,5 +1,8 @@
 """Launches on Metal and CUDA as lazy primitives of MLX's graph. The only file that calls mx.fast.*.
 
+What is here for Metal also runs without one: `SimulatedKernel` hands the same text, the same buffers and the same launches
+to the simulator, which runs them on the CPU.
+
 Inputs of MLX's custom kernels are const and outputs are fresh buffers. A kernel K that updates an array, or writes it in
 part, therefore runs on a private copy c: made by a custom copy kernel (a custom primitive, which mx.compile never merges
 with an equal one), passed as an input, and written through. What K declares as an output (a fresh one, or a token) makes
@@ -15,11 +18,12 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mlx.core as mx
 
+from zmlx.errors import LaunchError
 from zmlx.runtime import signature, toolchain
 from zmlx.runtime.roles import Role, Scalar, packer
 from zmlx.targets.compiled import Compiled
@@ -59,6 +63,8 @@ def _copy_threads(n: int) -> int:
 class GpuKernel:
     """A kernel loaded for a GPU; the subclasses know how to call it and how to copy."""
 
+    device: Any = mx.gpu  # where a launch without stream= goes
+
     def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         self.compiled, self.roles, self.scalars = compiled, tuple(roles), tuple(scalars)
         inout = set(compiled.inout)
@@ -75,7 +81,7 @@ class GpuKernel:
         for role, array in zip(self.roles, arrays, strict=True):
             if array.size == 0:
                 signature.refuse_empty(role.name, array)
-        stream = mx.gpu if stream is None else stream
+        stream = self.device if stream is None else stream
         inputs = [self.input(arrays[i], stream) for i in self.reads]
         copies = [self.copy(self.input(arrays[i], stream), None, stream) for i in self.keeps]
         shapes = [arrays[i].shape for i in self.makes] or [(1,)]
@@ -156,10 +162,15 @@ def _cuda_copies() -> bytes:
 class MetalKernel(GpuKernel):
     """MSL text, compiled by MLX when it is first evaluated. Scalars travel in one small buffer."""
 
+    @property
+    def build(self) -> Callable[..., Any]:
+        """What makes a kernel of a text."""
+        return mx.fast.metal_kernel
+
     def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         super().__init__(compiled, roles, scalars)
         names = [roles[i].symbol for i in (*self.reads, *self.keeps)]
-        self.kernel: Any = mx.fast.metal_kernel(
+        self.kernel = self.build(
             name=compiled.entry,
             input_names=[*names, "zm_scalars"] if scalars else names,
             output_names=[roles[i].symbol for i in self.makes] or ["zm_token"],
@@ -209,7 +220,7 @@ class MetalKernel(GpuKernel):
 
     def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
         inputs = [array, _metal_count(array.size)] + ([] if after is None else [after])
-        return _metal_copy(after is not None)(
+        return _metal_copy(self.build, after is not None)(
             inputs=inputs,
             output_shapes=[array.shape],
             output_dtypes=[array.dtype],
@@ -219,10 +230,43 @@ class MetalKernel(GpuKernel):
         )[0]
 
 
-@functools.lru_cache(maxsize=2)
-def _metal_copy(settle: bool) -> Any:
+class SimulatedKernel(MetalKernel):
+    """The same text on the CPU. Eager: the kernel has run on return."""
+
+    device = mx.cpu
+
+    @property
+    def build(self) -> Callable[..., Any]:
+        from zmlx.simulator import metal_kernel  # late: few processes simulate
+
+        return metal_kernel
+
+    def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
+        super().__init__(compiled, roles, scalars)
+        self.kernel.python_line = compiled.line_map.place
+        self.kernel.inout = frozenset(roles[i].symbol for i in self.keeps)
+        if not self.makes:
+            self.init = 0.0  # nothing writes the token, which must not pass for a forgotten output
+
+    def execute(self, arrays: tuple[mx.array, ...], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
+        try:
+            return super().execute(arrays, scalars, grid, stream)
+        except (RuntimeError, ValueError) as e:
+            if "[eval]" not in str(e):
+                raise
+            raise LaunchError(
+                "on the metal-sim target a launch runs at once, so it cannot be traced by mx.compile or mx.vmap; call it outside of them, "
+                "or launch on Metal or CUDA, where it is a part of the graph"
+            ) from None
+
+
+KERNELS = {"cuda": CudaKernel, "metal": MetalKernel, "metal-sim": SimulatedKernel}
+
+
+@functools.lru_cache(maxsize=4)
+def _metal_copy(build: Callable[..., Any], settle: bool) -> Any:
     names = ["zm_in", "zm_n", "zm_after"] if settle else ["zm_in", "zm_n"]
-    return mx.fast.metal_kernel(name="zm_settle" if settle else "zm_copy", input_names=names, output_names=["zm_out"], source=_METAL_COPY)
+    return build(name="zm_settle" if settle else "zm_copy", input_names=names, output_names=["zm_out"], source=_METAL_COPY)
 
 
 @functools.lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ and the vector instructions used do not care. A target whose text tests alignmen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -237,7 +237,7 @@ def _bind_array(name: str, v: Any, target: str, guarded: bool) -> Bound:
         raise ArrayError(
             f"{name} is a float64 array, which MLX holds on the CPU only; use {name}.astype(mx.float32), or zmlx.use_target('cpu')"
         )
-    aligned = target in ("metal", "cuda") and (fresh or guarded)
+    aligned = target not in ("cpu", "interpret") and (fresh or guarded)
     return Bound(ArrayArg(dtype, 16 if aligned else 1), fresh, zeroed)
 
 
@@ -245,6 +245,17 @@ def refuse_empty(name: str, v: Any) -> None:
     """Raises ArrayError for an array without elements."""
     if v.size == 0:
         raise ArrayError(f"{name} has no elements (shape {tuple(v.shape)}); there is nothing to compute: skip the launch")
+
+
+def functions(args: Mapping[str, Arg]) -> Iterator[DeviceFunction]:
+    """The jit functions among constant arguments."""
+    todo = [a.value for a in args.values() if isinstance(a, ConstexprArg)]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, DeviceFunction):
+            yield value
+        elif isinstance(value, tuple):
+            todo += value
 
 
 def describe(args: Mapping[str, Arg]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from zmlx import dtypes as dt
 from zmlx.dtypes import DType
-from zmlx.errors import InternalCompilerError
+from zmlx.errors import InternalCompilerError, Loc
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import ArrayType, Pointer, Type
 from zmlx.targets.c_text import RESERVED, atom, float32_text, slots, wrapped
@@ -31,6 +31,8 @@ class CPrinter:
     def __init__(self, fn: Function, target: Target) -> None:
         self.fn, self.target = fn, target
         self.lines: list[str] = []
+        self.where: list[Loc | None] = []  # the user's place behind each line
+        self.loc: Loc | None = None
         self.depth = 1
         self.names: dict[Value, str] = {}
         self.taken: set[str] = set(RESERVED)
@@ -125,6 +127,7 @@ class CPrinter:
 
     def line(self, text: str) -> None:
         self.lines.append(self.indent * self.depth + text)
+        self.where.append(self.loc)
 
     def flush(self, keep: Op | None = None) -> None:
         """Writes pending expressions that read arrays, before something may change these."""
@@ -136,7 +139,11 @@ class CPrinter:
     def declare(self, v: Value, text: str) -> None:
         t = v.type
         kind = "auto" if isinstance(t, Type) and t.is_pointer else self.ctype(t.elem)
+        outer = self.loc
+        if v.op is not None and v.op.loc is not None:
+            self.loc = v.op.loc  # written late, or for another op's sake
         self.line(f"{kind} {self.name(v)} = {text};")
+        self.loc = outer
 
     def use(self, v: Value) -> str:
         if v in self.pending:
@@ -159,6 +166,11 @@ class CPrinter:
         self.depth -= 1
 
     def op(self, op: Op) -> None:
+        outer, self.loc = self.loc, op.loc or self.loc
+        self.print_op(op)
+        self.loc = outer
+
+    def print_op(self, op: Op) -> None:
         handler = getattr(self, "op_" + op.name, None)
         if handler is not None:
             handler(op)

@@ -16,7 +16,7 @@ from zmlx.passes.pipeline import optimize
 from zmlx.simt import split
 from zmlx.simt.lower import lower
 from zmlx.targets.c_text import RESERVED
-from zmlx.targets.compiled import Compiled, ParamInfo
+from zmlx.targets.compiled import Compiled, LineMap, ParamInfo
 from zmlx.targets.cuda import STATIC_SHARED, CudaPrinter
 from zmlx.targets.host import HostPrinter
 from zmlx.targets.legalize import legalize
@@ -72,13 +72,13 @@ def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str]
     if knobs.VERIFY.get() == "1":
         verify(simt)
     arrays, scalars, token = calling_order(params, inout)
-    if len(arrays) + token + (bool(scalars) and target.name == "metal") > target.max_buffers:
+    if len(arrays) + token + (bool(scalars) and target.dialect == "metal") > target.max_buffers:
         raise ResourceError(
             f"the kernel takes {len(arrays)} arrays; {target.name} binds at most {target.max_buffers} buffers, the scalars' one included",
             "pass fewer arrays: stack some with mx.stack and index them",
         )
     simt_ir = str(simt) if ir_texts else ""
-    printer = _PRINTERS[target.name](simt, target)
+    printer = _PRINTERS[target.dialect](simt, target)
     header = ""
     if isinstance(printer, CudaPrinter):
         source = printer.text(arrays, scalars, token, prelude("cuda.h") + prelude("cuda_vector.h"), entry)
@@ -96,11 +96,12 @@ def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str]
     threads = simt.attrs["threads"]
     return Compiled(
         target.name, entry, source, tile_ir, simt_ir, simt.attrs["num_warps"], threads, dynamic, printer.scratch_bytes, params, header,
-        tuple(sorted(inout)), isinstance(printer, HostPrinter) and printer.debug,
+        tuple(sorted(inout)), LineMap.of(printer.where) if target.maps_lines else LineMap(),
+        isinstance(printer, HostPrinter) and printer.debug,
     )  # fmt: skip
 
 
-_PRINTERS = {"cuda": CudaPrinter, "metal": MetalPrinter, "cpu": HostPrinter}
+_PRINTERS = {"cuda": CudaPrinter, "metal": MetalPrinter, "host": HostPrinter}
 
 
 def calling_order(params: tuple[ParamInfo, ...], inout: frozenset[str]) -> tuple[list[ParamInfo], list[ParamInfo], bool]:

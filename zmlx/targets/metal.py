@@ -54,6 +54,7 @@ class MetalPrinter(CPrinter):
             )
             if any(name + c in line for line in body for c in (".", ")", " "))
         ]
+        self.where[:0] = [None] * (len(ids) + len(shared))
         return "\n".join([*ids, *shared, *body, ""])
 
     def unpack(self, d: DType, word: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zmlx import dtypes as dt
 from zmlx.dtypes import DType
@@ -21,6 +21,8 @@ class Target:
     arithmetic      for a type that is only stored: the type in which it is computed
     max_buffers     arrays (and the scalar pack) of one launch
     refuse          ops (by name) and kinds of them that the target cannot do, each with what to do instead
+    language        whose text it runs, where that is another target's
+    maps_lines      a compiled kernel says which of the user's lines each line of its text comes from
     """
 
     name: str
@@ -32,11 +34,13 @@ class Target:
     arithmetic: dict[DType, DType]
     max_buffers: int
     refuse: dict[str, str] = field(default_factory=dict)
+    language: str = ""
+    maps_lines: bool = False
 
     @property
     def dialect(self) -> str:
         """The key of this target's spellings in the op records."""
-        return "host" if self.name == "cpu" else self.name
+        return "host" if self.name == "cpu" else self.language or self.name
 
     @property
     def stage_bytes(self) -> int:
@@ -58,7 +62,7 @@ _HALF = {dt.float16: dt.float32, dt.bfloat16: dt.float32}
 _DEBUG = "it prints and checks on the cpu and interpret targets: with zmlx.use_target('cpu'): …"
 METAL = Target(
     "metal", 32, 32, 32 * 1024, 16,
-    {"int1": "bool", "int8": "char", "int16": "short", "int32": "int", "int64": "long", "uint8": "uchar", "uint16": "ushort",
+    {"int1": "bool", "int8": "int8_t", "int16": "short", "int32": "int", "int64": "long", "uint8": "uchar", "uint16": "ushort",
      "uint32": "uint", "uint64": "ulong", "float16": "half", "bfloat16": "bfloat16_t", "float32": "float"},
     _HALF, 31,
     {"device_print": _DEBUG, "device_assert": _DEBUG,
@@ -81,7 +85,8 @@ CPU = Target(
     _HALF, 1 << 10,
 )  # fmt: skip
 INTERPRET = Target("interpret", 1, 1 << 20, 1 << 40, 0, {d.name: d.name for d in dt.ALL}, {}, 1 << 10)
-TARGETS = {t.name: t for t in (METAL, CUDA, CPU, INTERPRET)}
+METAL_SIM = replace(METAL, name="metal-sim", language="metal", maps_lines=True)
+TARGETS = {t.name: t for t in (METAL, CUDA, CPU, INTERPRET, METAL_SIM)}
 
 
 def target(name: str) -> Target:
