@@ -25,7 +25,7 @@ def word(dtype: mx.Dtype) -> str:
 
 def runs() -> Iterator[Any]:
     """(entry, case, dtype, target): all cases in float32, five in half types on the CPU, the two smallest in the interpreter."""
-    for target in ("interpret", "cpu", "cuda", "metal"):
+    for target in ("interpret", "cpu", "cuda", "metal", "metal-sim"):
         for entry in ENTRIES:
             if target not in HAVE:  # one skipped test an entry says so
                 mark = pytest.mark.skip(reason=f"this machine cannot run {target}: python -m zmlx doctor says why")

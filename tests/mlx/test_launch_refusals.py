@@ -22,7 +22,8 @@ from zmlx.errors import (
 )
 from zmlx.runtime import native
 
-HOST = ("cpu", "interpret")
+HOST = ("cpu", "interpret")  # where kernels may print and assert
+ON_CPU = (*HOST, "metal-sim")
 
 
 @zmlx.jit
@@ -157,7 +158,7 @@ def test_options(target: str) -> None:
     x = ramp(8)
     refused(LaunchOptionError, "num_stages", x, x, zmlx.empty((8,)), 8, BLOCK=8, num_stages=0)
     refused(LaunchOptionError, "stream", x, x, zmlx.empty((8,)), 8, BLOCK=8, stream="cpu")
-    device = mx.cpu if target in HOST else mx.gpu
+    device = mx.cpu if target in ON_CPU else mx.gpu
     for stream in (device, mx.default_stream(device), mx.new_stream(device), None):
         assert mx.array_equal(add_kernel[(1,)](x, x, zmlx.empty((8,)), 8, BLOCK=8, stream=stream, num_stages=2), x * 2)
 
@@ -198,7 +199,7 @@ def test_tracing(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def f(x):
         return sum_kernel[(1,)](x, x, zmlx.empty((8,)), 8, BLOCK=8)
 
-    if target not in HOST:
+    if target not in ON_CPU:
         assert mx.array_equal(mx.compile(f)(ramp(8)), ramp(8) * 2)
         return
     with pytest.raises(LaunchError, match=r"mx\.compile"):
@@ -262,7 +263,7 @@ def test_launches_from_several_threads(target: str) -> None:
 
 
 def test_compiled_functions_update_arrays(target: str) -> None:
-    if target == "interpret" or (target == "cpu" and native.extension() is None):
+    if target in ("interpret", "metal-sim") or (target == "cpu" and native.extension() is None):
         pytest.skip("launches are not traced here")
 
     @mx.compile
@@ -290,7 +291,7 @@ def test_long_chains_of_updates() -> None:
 # ---- compile ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["cpu", "interpret", "cuda", "metal"])
+@pytest.mark.parametrize("name", ["cpu", "interpret", "cuda", "metal", "metal-sim"])
 def test_compile_for_any_target(name: str) -> None:
     spec = zmlx.ArraySpec((100,), "float32")
     compiled = add_kernel.compile(spec, zmlx.ArraySpec((100,), tl.float32), zmlx.ArraySpec(100, mx.float32), 100, BLOCK=64, target=name)

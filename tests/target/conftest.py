@@ -12,10 +12,11 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import execute
+from simulated import sanitised
 
 from zmlx.runtime import device
 
-COMPILED = ("cpu", "cuda", "metal")
+COMPILED = ("cpu", "cuda", "metal", "metal-sim")
 
 
 def _why_not(name: str) -> str:
@@ -39,6 +40,13 @@ def each_target(request: pytest.FixtureRequest) -> str:
     if why:
         pytest.skip(f"no {request.param}: {why}")
     return str(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sanitised() -> Iterator[None]:
+    """What runs in the simulator is checked."""
+    with sanitised():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

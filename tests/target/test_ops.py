@@ -141,7 +141,7 @@ def records(d: DType) -> list[OpDef]:
 
 
 def dtypes_of(target: str) -> list[DType]:
-    return [d for d in dt.ALL if not (target == "metal" and d is dt.float64)]
+    return [d for d in dt.ALL if not (target.startswith("metal") and d is dt.float64)]
 
 
 def arithmetic(d: DType, target: str) -> tuple[Kernel, Case]:
@@ -307,7 +307,7 @@ def atomic_cases(d: DType, target: str) -> list[Case]:
 
 
 def atomic_types(target: str) -> list[DType]:
-    return [d for d in ATOMIC_TYPES if not (target == "metal" and d.bits != 32)]
+    return [d for d in ATOMIC_TYPES if not (target.startswith("metal") and d.bits != 32)]
 
 
 @functools.lru_cache(maxsize=4)

@@ -88,7 +88,7 @@ def test_show_refuses_a_bad_argument(spec: str, says: str, script: Path, capsys:
 def test_doctor_reports(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    for part in ("mlx", "metal", "cuda", "interpret", "ZMLX_CACHE_DIR", "C++", "(default)"):
+    for part in ("mlx", "metal", "cuda", "interpret", "metal-sim", "ZMLX_CACHE_DIR", "C++", "(default)", "libclang"):
         assert part in out
 
 

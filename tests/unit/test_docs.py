@@ -26,6 +26,13 @@ def names(documents: list[Path]) -> list[str]:
 WITH_CODE = [d for d in DOCUMENTS if BLOCK.search(d.read_text())]
 
 
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What readers have: none of the settings with which other tests simulate Metal, for a whole session of theirs."""
+    for name in ("ZMLX_SANITIZE", "ZMLX_SIM_OPT"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.mark.parametrize("document", WITH_CODE, ids=names(WITH_CODE))
 def test_python_blocks_run(document: Path, tmp_path: Path) -> None:
     scope: dict[str, Any] = {"__name__": "document"}
