@@ -8,7 +8,10 @@ A block lies between `<!-- begin: NAME -->` and `<!-- end: NAME -->`. The langua
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import linecache
 import re
 import sys
 import tempfile
@@ -115,6 +118,31 @@ def catalog() -> str:
     return "\n".join(lines) + "\n"
 
 
+def simulator_report(number: int) -> str:
+    """What an example of docs/simulator.md leaves in `report`; the examples before it run first."""
+    scope: dict[str, Any] = {"__name__": "document"}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        for source in PYTHON.findall((ROOT / "docs" / "simulator.md").read_text())[: number + 1]:
+            file = Path(folder) / "example.py"
+            file.write_text(source)
+            linecache.checkcache(str(file))
+            exec(compile(source, str(file), "exec"), scope)
+    return f"```text\n{scope['report'].replace(str(file), file.name).rstrip()}\n```\n"
+
+
+def simulator_speed() -> str:
+    """What benchmarks/simulator.py measured, the newest row of each machine."""
+    rows = latest("simulator")
+    if not rows:
+        return "Not measured yet.\n"
+    lines = ["| machine | kernel | plain | sanitised | first run, compiled | first run, from the cache |", "|---|---|---:|---:|---:|---:|"]
+    for r in rows:
+        machine, kernel = f"{r['device']}, {r['threads']} threads, {r['date']}", f"{r['kernel']} {r['shape']}, 256 threads a row"
+        times = f"{r['plain_s'][0]:.2f} s | {r['sanitised_s'][0]:.2f} s ({r['ratio']}×) | {r['compile_s']:.2f} s | {r['cached_s']:.2f} s"
+        lines.append(f"| {machine} | {kernel} | {times} |")
+    return "\n".join([*lines, "", "By `python benchmarks/simulator.py`; medians of interleaved launches.", ""])
+
+
 BLOCKS = {
     "readme-metal": readme_metal,
     "readme-error": readme_error,
@@ -123,6 +151,9 @@ BLOCKS = {
     "speed-cpu": lambda: speed("cpu", "ms"),
     "speed-gpu": lambda: speed("gpu_streaming", "us"),
     "catalog": catalog,
+    "simulator-race": lambda: simulator_report(0),
+    "simulator-python": lambda: simulator_report(1),
+    "speed-simulator": simulator_speed,
 }
 
 
