@@ -68,10 +68,11 @@ class Flavour:
             own = (*_CLANG, *_CLANG_MESSAGES, *(("-Xclang", "-ffloat16-excess-precision=none") if major >= 16 else ()))
         machine = tuple(f for f in self.cxx.flags if f.startswith(("-march=", "-mcpu=")))
         # Instrumented text is compiled with, but never linked with, the option: the runtime has its own __tsan_ functions.
-        # clang leaves out a read that a write of the same place follows, which hides reads of what nobody wrote.
+        # clang leaves out a read that a write of the same place follows, which hides reads of what nobody wrote, and
+        # accesses of more than 16 bytes.
         checks: tuple[str, ...] = ("-fsanitize=thread",) if self.sanitize else ()
         if checks and self.cxx.kind != "gcc":
-            checks += ("-mllvm", "-tsan-instrument-read-before-write=1")
+            checks += ("-mllvm", "-tsan-instrument-read-before-write=1", "-fno-vectorize", "-fno-slp-vectorize")
         return (*_FLAGS, *own, *machine, self.optimisation, "-g1", *checks, "-I", str(INCLUDE), "-I", str(RUNTIME))
 
     @property
