@@ -74,13 +74,29 @@ def double(x: mx.array, stream=None) -> mx.array:
 
 @pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16, mx.int64])
 def test_launch_is_lazy_and_right(dtype, monkeypatch):
-    ran = []
-    run = HostKernel._settle
-    monkeypatch.setattr(HostKernel, "_settle", lambda *a: ran.append(1) or run(*a))
     x = mx.arange(1000).astype(dtype)
+    mx.eval(double(x))
+    for plan in double_kernel._plans.values():  # the way of an eager launch
+        if isinstance(plan.execute.__self__, HostKernel):
+            monkeypatch.setattr(plan.execute.__self__, "launch", lambda *_: pytest.fail("the launch was eager"))
     y = double(double(x))
     assert mx.array_equal(y, x * 4)
-    assert not ran  # the eager path was not taken
+
+
+def test_without_the_extension_the_same_launch_is_eager(monkeypatch):
+    monkeypatch.setenv("ZMLX_NATIVE", "0")
+
+    @zmlx.jit
+    def copy_kernel(x_ptr, out_ptr, BLOCK: tl.constexpr):
+        at = tl.arange(0, BLOCK)
+        tl.store(out_ptr + at, tl.load(x_ptr + at))
+
+    x = mx.arange(16, dtype=mx.float32)
+    assert mx.array_equal(copy_kernel[(1,)](x, zmlx.empty_like(x), BLOCK=16), x)
+    plan = next(iter(copy_kernel._plans.values()))
+    monkeypatch.setattr(plan.execute.__self__, "launch", lambda *_: pytest.fail("eager"))
+    with pytest.raises(pytest.fail.Exception, match="eager"):
+        copy_kernel[(1,)](x, zmlx.empty_like(x), BLOCK=16)
 
 
 def test_a_chain_is_one_graph_and_can_be_compiled():
