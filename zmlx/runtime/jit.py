@@ -83,7 +83,7 @@ class JitFunction(JitCallable):
         values = dict(zip((p.name for p in self.params), args, strict=False)) | kwargs
         ordered = tuple(values.get(p.name, p.default) for p in self.params)
         check_options(self.__name__, num_warps, num_stages)
-        return self._compile(self._bind(ordered, name), name, num_warps, ir_texts=True)[0]
+        return self._compile(self._bind(ordered, name), name, num_warps, num_stages, ir_texts=True)[0]
 
     # ---- the warm path ----------------------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class JitFunction(JitCallable):
                 raise ArgumentError(f"{name} is an ArraySpec, which has no data: it is for {self.__name__}.compile(...)")
             if isinstance(v, mx.array):
                 signature.refuse_empty(name, v)
-        compiled, function = self._compile(bound, target, num_warps, ir_texts=False)
+        compiled, function = self._compile(bound, target, num_warps, num_stages, ir_texts=False)
         plan = self._plan(compiled, function, bound, target)
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
@@ -166,21 +166,24 @@ class JitFunction(JitCallable):
             for p, v in zip(self.params, values, strict=True)
         }
 
-    def _compile(self, bound: Mapping[str, Bound], target: str, num_warps: int, ir_texts: bool) -> tuple[Compiled, Function | None]:
+    def _compile(
+        self, bound: Mapping[str, Bound], target: str, num_warps: int, num_stages: int | None, ir_texts: bool
+    ) -> tuple[Compiled, Function | None]:
         """The compiled kernel, from memory, the disk or the compiler; with its Tile IR where it was traced now."""
         args = {name: b.arg for name, b in bound.items()}
         arrays = [name for name, b in bound.items() if isinstance(b.arg, signature.ArrayArg)]
         gpu = target_of(target).is_simt
         # On the host the text is the same, whatever an array held; the launch prepares its content.
         inout = [name for name in arrays if gpu and not bound[name].fresh]
-        key = "\n".join((signature.describe(args), target, str(num_warps), ",".join(inout), "ir" * ir_texts))
+        stages = num_stages if gpu else None
+        key = "\n".join((signature.describe(args), target, str(num_warps), str(stages), ",".join(inout), "ir" * ir_texts))
         found = self._compiled.get(key)
         if found is None:
-            found = self._compiled[key] = self._compile_anew(key, args, target, num_warps, frozenset(inout), ir_texts)
+            found = self._compiled[key] = self._compile_anew(key, args, target, num_warps, stages, frozenset(inout), ir_texts)
         return found
 
     def _compile_anew(
-        self, key: str, args: Mapping[str, Any], target: str, num_warps: int, inout: frozenset[str], ir_texts: bool
+        self, key: str, args: Mapping[str, Any], target: str, num_warps: int, num_stages: int | None, inout: frozenset[str], ir_texts: bool
     ) -> tuple[Compiled, Function | None]:
         # Moved code is the same code, unless its places are a part of what is compiled.
         places = [source_places(f) for f in (self, *signature.functions(args))] if target_of(target).maps_lines else []
@@ -199,7 +202,7 @@ class JitFunction(JitCallable):
 
             with _no_collection():
                 function = trace(self, args)
-                compiled = compile_function(function, target_of(target), num_warps, inout, ir_texts)
+                compiled = compile_function(function, target_of(target), num_warps, inout, ir_texts, num_stages)
         except ZmlxError:
             raise
         except Exception as e:

@@ -32,8 +32,8 @@ from zmlx.targets.target import Target
 class Lowering:
     """The state of one kernel's lowering; the algorithms of structured ops are in the sibling modules."""
 
-    def __init__(self, fn: Function, target: Target, num_warps: int) -> None:
-        self.fn, self.target = fn, target
+    def __init__(self, fn: Function, target: Target, num_warps: int, num_stages: int | None = None) -> None:
+        self.fn, self.target, self.num_stages = fn, target, num_stages
         self.num_warps = num_warps if target.is_simt else 1
         self.axes = analyse(fn)
         self.plan = Plan(fn, self.axes, rereads=not target.is_simt)
@@ -244,9 +244,9 @@ class Lowering:
             self.e.create(simt.barrier, (), {"scope": scope})
 
 
-def lower(fn: Function, target: Target, num_warps: int) -> Function:
+def lower(fn: Function, target: Target, num_warps: int, num_stages: int | None = None) -> Function:
     """The SIMT function of a kernel for a target."""
-    return Lowering(fn, target, num_warps).run()
+    return Lowering(fn, target, num_warps, num_stages).run()
 
 
 def _return(low: Lowering, op: Op) -> None:

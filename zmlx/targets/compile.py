@@ -34,15 +34,21 @@ def prelude(name: str) -> str:
 
 
 def compile_function(
-    fn: Function, target: Target, num_warps: int = 4, inout: frozenset[str] = frozenset(), ir_texts: bool = True
+    fn: Function,
+    target: Target,
+    num_warps: int = 4,
+    inout: frozenset[str] = frozenset(),
+    ir_texts: bool = True,
+    num_stages: int | None = None,
 ) -> Compiled:
     """Compiles a traced kernel; `inout` names the written arrays whose old content must survive.
 
     ir_texts: whether to print the IRs too, which a launch has no use for; without them `fn` itself is optimised in place.
+    num_stages: iterations of a loop whose loads are in flight together, where the loop itself does not say; None: the target's.
     Raises a CompilationError for what the target cannot do. Anything else is a bug of zmlx: InternalCompilerError.
     """
     try:
-        return _compile(fn, target, num_warps, inout, ir_texts)
+        return _compile(fn, target, num_warps, inout, ir_texts, num_stages)
     except ZmlxError:
         raise
     except Exception as error:
@@ -52,7 +58,9 @@ def compile_function(
         ) from error
 
 
-def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str], ir_texts: bool) -> Compiled:
+def _compile(
+    fn: Function, target: Target, num_warps: int, inout: frozenset[str], ir_texts: bool, num_stages: int | None
+) -> Compiled:
     tile = optimize(clone_function(fn) if ir_texts or target.name == "interpret" else fn)
     effects = _effects(tile)
     if "spin" in target.refuse:
@@ -65,7 +73,7 @@ def _compile(fn: Function, target: Target, num_warps: int, inout: frozenset[str]
         return Compiled(target.name, entry, tile_ir, tile_ir, "", num_warps, 1, 0, 0, params)
     if target.is_simt and num_warps > target.max_warps:
         raise ResourceError(f"num_warps={num_warps} is more than the {target.max_warps} of a {target.name} program", "use fewer warps")
-    simt = lower(tile, target, num_warps)
+    simt = lower(tile, target, num_warps, num_stages)
     if not target.is_simt:
         split.run(simt)
     legalize(simt, target)
