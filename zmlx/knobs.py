@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from zmlx.errors import ArgumentError
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -29,7 +31,8 @@ VERIFY = Knob("ZMLX_VERIFY", "0", "1 verifies the IR after every pass")
 DUMP_DIR = Knob("ZMLX_DUMP_DIR", "", "folder that receives the IR of every compiled kernel, stage by stage")
 SANITIZE = Knob("ZMLX_SANITIZE", "0", "1 checks every kernel that the simulator runs (target metal-sim, zmlx.simulator.metal_kernel)")
 SIM_OPT = Knob("ZMLX_SIM_OPT", "", "optimisation of simulated kernels, e.g. -O0 to compile sooner; empty means the simulator's own")
-ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE, SIM_OPT)
+DOT = Knob("ZMLX_DOT", "auto", "how tl.dot multiplies: auto takes matrix instructions where they serve, plain none; read at compilation")
+ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE, SIM_OPT, DOT)
 
 
 def cache_dir() -> Path | None:
@@ -46,3 +49,11 @@ def threads() -> int:
     if named:
         return max(1, int(named))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def plain_dot() -> bool:
+    """Whether tl.dot is to be lowered without matrix instructions; a part of the key of every compiled kernel."""
+    named = DOT.get()
+    if named not in ("auto", "plain"):
+        raise ArgumentError(f"{DOT.name}={named!r} is unknown: set it to auto or plain")
+    return named == "plain"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import mlx.core as mx
 
+from zmlx import knobs
 from zmlx.errors import ArgumentError, InternalCompilerError, TargetUnavailableError, ZmlxError
 from zmlx.frontend.source import NO_DEFAULT, JitCallable, Parameter, source_places
 from zmlx.runtime import cache, device, mlx_backend, signature
@@ -175,8 +176,8 @@ class JitFunction(JitCallable):
         gpu = target_of(target).is_simt
         # On the host the text is the same, whatever an array held; the launch prepares its content.
         inout = [name for name in arrays if gpu and not bound[name].fresh]
-        stages = num_stages if gpu else None
-        key = "\n".join((signature.describe(args), target, str(num_warps), str(stages), ",".join(inout), "ir" * ir_texts))
+        stages, plain = num_stages if gpu else None, "plain" * knobs.plain_dot()
+        key = "\n".join((signature.describe(args), target, str(num_warps), str(stages), ",".join(inout), "ir" * ir_texts, plain))
         found = self._compiled.get(key)
         if found is None:
             found = self._compiled[key] = self._compile_anew(key, args, target, num_warps, stages, frozenset(inout), ir_texts)

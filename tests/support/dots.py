@@ -1,0 +1,34 @@
+"""A kernel compiled with matrix instructions and without them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import zmlx
+from zmlx import knobs
+
+
+@contextmanager
+def dot_is(how: str) -> Iterator[None]:
+    """ZMLX_DOT for the `with` body: "auto" or "plain"."""
+    old = os.environ.get(knobs.DOT.name)
+    os.environ[knobs.DOT.name] = how
+    try:
+        yield
+    finally:
+        if old is None:
+            del os.environ[knobs.DOT.name]
+        else:
+            os.environ[knobs.DOT.name] = old
+
+
+def both(kernel: Any, call: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """call(kernel) under ZMLX_DOT=auto and plain; each gets a kernel of its own, since one that was launched stays as it is."""
+    results = []
+    for how in ("auto", "plain"):
+        with dot_is(how):
+            results.append(call(zmlx.jit(kernel.fn)))
+    return results[0], results[1]
