@@ -64,7 +64,7 @@ alloc = define("alloc", (), _alloc, attrs=("type", "size", "space", "pointee", "
 get = define("get", ("array", "index"), _get)
 set_ = define("set", ("array", "index", "value"), _set, traits="effect")
 # Runs its region for index = start, start + 1 … end - 1: known numbers, or the operands where they are given. kind: "unroll"
-# (GPU registers), "simd" (independent iterations that the C++ compiler may vectorise) or "serial".
+# (GPU registers), "simd" (independent iterations that the C++ compiler may vectorise), "rolled" (seldom run: kept short) or "serial".
 loop = define("loop", ("first?", "last?"), _loop, attrs=("start", "end", "kind"), traits="structured effect")
 thread_id = define(
     "thread_id", (), _thread, traits="pure cheap", spell={"metal": "int(zm_thread)", "cuda": "int(threadIdx.x)", "host": "0"}

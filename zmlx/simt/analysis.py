@@ -159,9 +159,9 @@ class Plan:
         if pointer not in self.axes or self.axes[pointer].contiguity[-1] < RUN or self._grows(v):
             return False
         sinks: set[Op] = set()
-        return self._collect_sinks(v, self.block_of[load], sinks) and len(sinks) <= MOST_REREADS
+        return self.collect_sinks(v, self.block_of[load], sinks) and len(sinks) <= MOST_REREADS
 
-    def _collect_sinks(self, v: Value, block: Block, found: set[Op]) -> bool:
+    def collect_sinks(self, v: Value, block: Block, found: set[Op]) -> bool:
         """Adds the ops that need the value's elements; False where one of them runs more often than the block."""
         for user in self.users.get(v, ()):
             if self.block_of[user] is not block:
@@ -169,7 +169,7 @@ class Plan:
             kept = any(r in self.kept or not r.type.shape for r in user.results)  # type: ignore[union-attr]
             if not _is_lazy(user) or kept:
                 found.add(user)
-            elif not all(self._collect_sinks(r, block, found) for r in user.results):
+            elif not all(self.collect_sinks(r, block, found) for r in user.results):
                 return False
         return True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from zmlx.ir.core import Block, Op, Value
@@ -9,6 +11,7 @@ from zmlx.ir.types import Type
 from zmlx.ops import control
 from zmlx.simt.convert import prepare
 from zmlx.simt.layout import Layout
+from zmlx.simt.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
@@ -44,12 +47,17 @@ class _Carried:
                 self.low.scalars[v] = next(rest)
                 self.low.scalars[v].name = self.low.scalars[v].name or v.name
 
+    def _in_place(self, i: int, end: Value) -> bool:
+        """Whether a product has already written its result where the next iteration looks for it."""
+        return end in self.low.homes and self.low.homes[end][0] == self.arrays[i]
+
     def advance(self, args: list[Value], ends: list[Value]) -> None:
         """Writes the next values into the arrays, as if all at once.
 
         A tile is written in place when no other next value reads its old content; the others go through a copy.
         """
-        low, tiles = self.low, [i for i in self.arrays if ends[i] is not args[i]]
+        low = self.low
+        tiles = [i for i in self.arrays if ends[i] is not args[i] and not self._in_place(i, ends[i])]
         prepare(low, [(ends[i], self.arrays[i][0]) for i in tiles])
         reads = {i: low_reads(low, ends[i], self.arrays[i][0]) for i in tiles}
         copied = []
@@ -90,14 +98,26 @@ def low_reads(low: Lowering, value: Value, layout: Layout) -> list[tuple[Value, 
     return out
 
 
-def _loop_body(low: Lowering, region: Block, args: list[Value], carried: _Carried, body: Block, scalars: list[Value]) -> None:
+def _loop_body(
+    low: Lowering,
+    region: Block,
+    args: list[Value],
+    carried: _Carried,
+    body: Block,
+    scalars: list[Value],
+    begin: Callable[[], None] | None = None,
+    following: Callable[[], list[Value]] | None = None,
+) -> None:
+    """begin: emits what an iteration starts with; following: the next values of scalars that only the lowering carries."""
     with low.e.at(body), low.inner_homes():
         carried.bind(args, scalars)
+        if begin is not None:
+            begin()
         low.lower_block(region)
         ends = region.terminator.operands
         carried.advance(args, ends)
         low.hazards.loop_end(region)
-        low.e.create(control.yield_, carried.scalars(ends))
+        low.e.create(control.yield_, [*carried.scalars(ends), *(following() if following is not None else ())])
 
 
 def _enter(low: Lowering) -> None:
@@ -107,16 +127,23 @@ def _enter(low: Lowering) -> None:
 
 def lower_for(low: Lowering, op: Op) -> None:
     bounds = [low.scalar(v) for v in op.operands[:3]]
+    pipe = Pipeline(low, op) if low.target.is_simt else None
     carried = _Carried(low, op, op.operands[3:])
     inits = carried.scalars(op.operands[3:])
     region = op.regions[0]
-    _enter(low)
-    body = Block([bounds[0].type, *(v.type for v in inits)], [region.args[0].name or "i"])
-    low.scalars[region.args[0]] = body.args[0]
-    _loop_body(low, region, region.args[1:], carried, body, body.args[1:])
-    low.e.loc = op.loc
-    new = low.e.create(control.for_, [*bounds, *inits], op.attrs, [body])
-    carried.bind(op.results, new.results)
+    with pipe.around(bounds, inits) if pipe else nullcontext():
+        _enter(low)
+        slots = [low.e.constant(0)] if pipe and pipe.ahead else []
+        names = [region.args[0].name or "i", *(v.name for v in inits), *("stage" for _ in slots)]
+        body = Block([bounds[0].type, *(v.type for v in (*inits, *slots))], names)
+        low.scalars[region.args[0]] = body.args[0]
+        args = body.args[1 : len(body.args) - len(slots)]
+        begin = (lambda: pipe.begin(bounds, [body.args[0], *args], body.args[-1])) if pipe and slots else None
+        following = (lambda: [pipe.next_slot(body.args[-1])]) if pipe and slots else None
+        _loop_body(low, region, region.args[1:], carried, body, args, begin, following)
+        low.e.loc = op.loc
+        new = low.e.create(control.for_, [*bounds, *inits, *slots], op.attrs, [body])
+        carried.bind(op.results, new.results[: len(inits)])
 
 
 def lower_while(low: Lowering, op: Op) -> None:

@@ -10,6 +10,7 @@ from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
 from zmlx.ops import compare, simt
 from zmlx.ops.arith import and_
+from zmlx.simt import tensor
 from zmlx.simt.convert import flat_index, prepare
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Layout
@@ -23,7 +24,10 @@ def lower_dot(low: Lowering, op: Op) -> None:
     a, b, acc = op.operands
     result = op.results[0]
     assert isinstance(result.type, Type) and isinstance(a.type, Type) and isinstance(b.type, Type)
-    layout = low.place.product(result.type.shape)
+    if tensor.fits(op, low.target.dialect):
+        tensor.lower_dot(low, op)
+        return
+    layout = low.place.product(op)
     out = low.materialise(acc, layout, into=low.e.alloc(result.type.dtype, layout.registers, "register", result.name or "acc"))
     if low.target.is_simt:
         _staged(low, op, layout, out)

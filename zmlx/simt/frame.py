@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from zmlx.ir.core import Block, Op, Value
 from zmlx.ops import compare
-from zmlx.simt.layout import Layout, register_map
+from zmlx.simt.layout import Coords, Layout, register_map
 
 if TYPE_CHECKING:
     from zmlx.simt.emit import Emit
@@ -55,6 +55,33 @@ class Frame:
         if isinstance(total, int):
             return total ^ flip
         return e.xor(total, flip)
+
+    def linear(self, layout: Layout, f: Callable[[Coords], int]) -> Value | int:
+        """f of this thread's current element; f is linear: of an XOR of coordinates, it is the XOR of what it is of each.
+
+        Bits that one basis alone contributes are added, so that they end up in the address of an access.
+        """
+        e = self.low.e
+        reg, lane, warp = (tuple(map(f, group)) for group in (layout.reg, layout.lane, layout.warp))
+        once = several = 0
+        for basis in (*reg, *lane, *warp):
+            several |= once & basis
+            once |= basis
+
+        def part(clean: bool) -> Value | int:
+            def keep(bases: tuple[int, ...]) -> tuple[int, ...]:
+                return tuple(b if bool(b & several) != clean else 0 for b in bases)
+
+            total = self.low.thread_sum(keep(lane), keep(warp), e.add if clean else e.xor)
+            kept = keep(reg)
+            for frame in self.chain():
+                for value in frame.pieces([kept[b] if b < len(kept) else 0 for b in frame.bits]):
+                    total = e.add(total, value) if clean else e.xor(total, value)
+            return total
+
+        total = e.add(part(False), part(True))
+        flip = f(layout.flip)
+        return e.xor(total, flip) if flip else total
 
     def pieces(self, bases: Sequence[int]) -> list[Value | int]:
         """What this level's index contributes when its bits contribute `bases`."""

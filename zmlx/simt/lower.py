@@ -6,7 +6,7 @@ tiles: the same code, with no lanes, no barriers and no shared memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from zmlx.errors import CompilationError
@@ -25,6 +25,7 @@ from zmlx.simt.frame import Frame, walk
 from zmlx.simt.layout import Coords, Layout
 from zmlx.simt.placement import Placement
 from zmlx.simt.shared import Scratch
+from zmlx.simt.staging import Image
 from zmlx.simt.views import pull_back
 from zmlx.targets.target import Target
 
@@ -45,6 +46,8 @@ class Lowering:
         self._waiting: list[Value] = []  # kept values that are not computed yet
         self.e = Emit(self.body)
         self.scratch = Scratch(self)
+        self.staged: dict[object, Image] = {}  # operands of products that a loop keeps in shared memory
+        self.overlapped: set[Op] = set()  # products that may go on while the next iteration starts
         self.hazards = Hazards(self)
         self._thread: tuple[Value | int, Value | int] | None = None
         self._parts: dict[object, Value | int] = {}
@@ -205,17 +208,20 @@ class Lowering:
 
     def thread_part(self, layout: Layout, dim: int) -> Value | int:
         """What lane and warp contribute to a coordinate."""
-        lane_bases, warp_bases = tuple(b[dim] for b in layout.lane), tuple(b[dim] for b in layout.warp)
-        if not any(lane_bases) and not any(warp_bases):
+        lane, warp = tuple(b[dim] for b in layout.lane), tuple(b[dim] for b in layout.warp)
+        bases = [b for b in (*lane, *warp) if b]
+        return self.thread_sum(lane, warp, self.e.add if len(set(bases)) == len(bases) else self.e.xor)
+
+    def thread_sum(self, lanes: tuple[int, ...], warps: tuple[int, ...], combine: Callable[..., Value | int]) -> Value | int:
+        """What the bits of lane and warp contribute in all, when each contributes such a number; computed once a thread."""
+        if not any(lanes) and not any(warps):
             return 0
-        key = (lane_bases, warp_bases)
+        key = (lanes, warps, combine.__name__)
         if key not in self._parts:
             lane, warp = self.thread()
             with self.e.at(self.prologue):
                 total: Value | int = 0
-                bases = [b for b in (*lane_bases, *warp_bases) if b]
-                combine = self.e.add if len(set(bases)) == len(bases) else self.e.xor
-                for part in [*walk(self.e, lane, lane_bases), *walk(self.e, warp, warp_bases)]:
+                for part in [*walk(self.e, lane, lanes), *walk(self.e, warp, warps)]:
                     total = combine(total, part)
                 self._parts[key] = total
         return self._parts[key]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from zmlx.ir.core import Function, Op, Value
 from zmlx.ir.types import Pointer, Type
 from zmlx.passes.axis import AxisInfo
+from zmlx.simt import tensor
 from zmlx.simt.analysis import Plan
 from zmlx.simt.layout import Coords, Layout, blocked, row_major
 from zmlx.targets.target import Target
@@ -56,10 +57,13 @@ class Placement:
                 self._defaults[shape] = blocked(shape, wide, (32,) * len(shape), self.lane_bits, self.warp_bits)
         return self._defaults[shape]
 
-    def product(self, shape: Coords) -> Layout:
-        """The layout of a dot's result: each thread owns a few rows and columns; a row stays within one warp."""
+    def product(self, op: Op) -> Layout:
+        """The layout of a dot's result: as matrix units hold it, or a few rows and columns a thread, a row within one warp."""
+        shape: Coords = op.results[0].type.shape  # type: ignore[union-attr]
         if not self.target.is_simt:
             return row_major(shape)
+        if tensor.fits(op, self.target.dialect):
+            return tensor.result_layout(op, self.lane_bits, self.warp_bits)
         threads = 1 << (self.lane_bits + self.warp_bits)
         columns = 4 if shape[0] * shape[1] >= 16 * threads else 1
         rows = 4 if columns == 4 and shape[0] >= 4 * 4 << self.warp_bits else 1
@@ -83,7 +87,7 @@ class Placement:
         if op is None:
             return None
         if op.name == "dot":
-            return self.product(v.type.shape)  # type: ignore[union-attr]
+            return self.product(op)
         if op.name == "reduce":
             return self.reduced(op).slice(op.attrs["axis"])
         if op.has("structured"):

@@ -15,12 +15,15 @@ from zmlx.ir.types import Elem
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
 
+ALIGN = 1024  # of large arrays: what operands of matrix units ask for
+
 
 class Scratch:
     """`used` says whether an exchange may still be reading when the next one wants to write."""
 
     def __init__(self, low: Lowering) -> None:
         self.low, self.used = low, False
+        self.base = 0  # where the region of exchanges starts: behind what is held for longer
 
     @contextmanager
     def array(self, elem: Elem, size: int, name: str = "shared") -> Iterator[Value]:
@@ -31,17 +34,36 @@ class Scratch:
     @contextmanager
     def arrays(self, wanted: list[tuple[Elem, int, str]]) -> Iterator[list[Value]]:
         """Several arrays that live at the same time."""
+        if not wanted:
+            yield []
+            return
         if self.used:
             self.low.barrier("shared")
         self.used = True
-        out, offset = [], 0
+        yield self._place(wanted)[0]
+
+    @contextmanager
+    def held(self, wanted: list[tuple[Elem, int, str]]) -> Iterator[list[Value]]:
+        """Several arrays that live through the `with` body, beside its exchanges."""
+        if self.used:
+            self.low.barrier("shared")
+        before = self.base
+        out, self.base = self._place(wanted)
+        yield out
+        self.base, self.used = before, True
+
+    def _place(self, wanted: list[tuple[Elem, int, str]]) -> tuple[list[Value], int]:
+        """The arrays, one behind the other, and where they end."""
+        out, offset = [], self.base
         for elem, size, name in wanted:
+            if size * element_bytes(elem) >= ALIGN:
+                offset = -(-offset // ALIGN) * ALIGN
             array = self.low.e.alloc(elem, size, "shared", name)
             assert array.op is not None
             array.op.attrs["offset"] = offset
             offset += -(-size * element_bytes(elem) // 16) * 16
             out.append(array)
-        yield out
+        return out, offset
 
 
 def element_bytes(elem: Elem) -> int:

@@ -351,7 +351,7 @@ class CPrinter:
         self.flush(op)
         start, end = (atom(self.use(v)) for v in op.operands) if op.operands else (op.attrs["start"], op.attrs["end"])
         index = self.name(op.regions[0].args[0])
-        pragma = {"unroll": self.unroll, "simd": self.simd}.get(op.attrs["kind"], "")
+        pragma = {"unroll": self.unroll, "simd": self.simd, "rolled": "#pragma unroll 1"}.get(op.attrs["kind"], "")
         if op.attrs["kind"] == "unroll" and op.attrs["end"] - op.attrs["start"] > MOST_UNROLLED:
             pragma = ""  # such a tile does not fit in registers anyhow
         if pragma:

@@ -89,7 +89,8 @@ def _compile(
     printer = _PRINTERS[target.dialect](simt, target)
     header = ""
     if isinstance(printer, CudaPrinter):
-        source = printer.text(arrays, scalars, token, prelude("cuda.h") + prelude("cuda_vector.h"), entry)
+        headers = ["cuda.h", "cuda_vector.h", *(["cuda_mma.h"] if any(op.name == "mma" for op in simt.walk()) else [])]
+        source = printer.text(arrays, scalars, token, "".join(map(prelude, headers)), entry)
     elif isinstance(printer, MetalPrinter):
         source, header = printer.text(arrays, scalars, inout), prelude("metal.h") + prelude("metal_vector.h")
     else:

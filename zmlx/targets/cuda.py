@@ -47,9 +47,9 @@ class CudaPrinter(CPrinter):
         body, self.lines = self.lines, []
         shared = []
         if self.shared_bytes > STATIC_SHARED:
-            shared = [f"{self.indent}extern __shared__ __align__(16) unsigned char zm_shared[];"]
+            shared = [f"{self.indent}extern __shared__ __align__(1024) unsigned char zm_shared[];"]
         elif self.shared_bytes:
-            shared = [f"{self.indent}__shared__ __align__(16) unsigned char zm_shared[{self.shared_bytes}];"]
+            shared = [f"{self.indent}__shared__ __align__(1024) unsigned char zm_shared[{self.shared_bytes}];"]
         threads = self.fn.attrs["threads"]
         head = f'extern "C" __global__ void __launch_bounds__({threads})\n{entry}({", ".join(params)}) {{'
         return "\n".join([prelude, head, *joined, *shared, *body, "}", ""])

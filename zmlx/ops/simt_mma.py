@@ -1,0 +1,33 @@
+"""Ops of the SIMT IR for tile products: copies into shared memory, and products on matrix units (prelude/cuda_mma.h)."""
+
+from __future__ import annotations
+
+from zmlx import dtypes as dt
+from zmlx.ir.types import Type
+from zmlx.ops.registry import define
+from zmlx.ops.typing import none
+
+# Whether an address is a multiple of `bytes`.
+is_aligned = define(
+    "is_aligned", ("ptr",), lambda types, attrs, regions: (Type(dt.int1),), attrs=("bytes",), traits="pure cheap",
+    spell={"cuda": "(unsigned long long){0} % {bytes} == 0"},
+)  # fmt: skip
+# 16 bytes of device memory to array[index …] in shared memory, some time before a `copies_wait` returns.
+copy_async = define(
+    "copy_async", ("ptr", "array", "index"), none(3), traits="effect", spell={"cuda": "zm_copy_async16({1} + {2}, {0})"}
+)  # fmt: skip
+copies_commit = define("copies_commit", (), none(0), traits="effect", spell={"cuda": "zm_copies_commit()"})
+# Until at most `count` groups of copies are under way; a barrier then shows them to all threads.
+copies_wait = define("copies_wait", (), none(0), attrs=("count",), traits="effect", spell={"cuda": "zm_copies_wait<{count}>()"})
+# array[offset : offset + width] of this thread to shared[index …], at once.
+put = define(
+    "put", ("shared", "index", "array"), none(3), attrs=("width",), traits="effect",
+    spell={"cuda": "zm_vstore<{width}>({0} + {1}, {2})"},
+)  # fmt: skip
+# acc += a @ b; a and b start at their indices. config: the template arguments of zm_mma.
+mma = define(
+    "mma", ("acc", "a", "a_at", "b", "b_at", "warp", "lane"), none(7), attrs=("config",), traits="effect",
+    spell={"cuda": "zm_mma<{config}>({0}, {1} + {2}, {3} + {4}, {5}, {6})"},
+)  # fmt: skip
+# Until at most `count` products are under way: before that, acc and the operands are not to be touched.
+mma_wait = define("mma_wait", ("acc",), none(1), attrs=("count",), traits="effect", spell={"cuda": "zm_mma_wait<{count}>({0})"})

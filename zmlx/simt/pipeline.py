@@ -1,0 +1,216 @@
+"""Loops around products: operands that do not change are staged once, the others some iterations ahead.
+
+An iteration's loads can be made early where their addresses and masks follow from the loop's index and from carried scalars
+that grow by the same amount each time. Shared memory then holds several iterations' operands (`num_stages` in all): while
+one is multiplied, the next are being copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zmlx import dtypes as dt
+from zmlx.ir.core import Op, Value
+from zmlx.ir.types import Elem
+from zmlx.ops import arith, compare, simt_mma
+from zmlx.simt import tensor
+from zmlx.simt.staging import Operand, copies_whole, is_load, prepare_copy, stage
+
+if TYPE_CHECKING:
+    from zmlx.simt.lower import Lowering
+
+STAGES = 4  # where nothing says how many
+BUDGET = 200 * 1024  # bytes of shared memory for all stages, unless the user asks for more
+
+
+@dataclass
+class Ahead:
+    """One operand that is staged early: the ops of the body that its addresses and masks come from, and its stages."""
+
+    operand: Operand
+    slice: set[Op]
+    array: Value | None = None
+
+
+class Pipeline:
+    """The stages of one loop. `increments`: what each carried scalar grows by, None where that is not known."""
+
+    def __init__(self, low: Lowering, op: Op) -> None:
+        self.low, self.op, self.region = low, op, op.regions[0]
+        self.products = [p for p in self.region.ops if p.name == "dot" and tensor.fits(p, low.target.dialect)]
+        self.increments = [self._increment(i) for i in range(len(op.results))]
+        found: dict[object, Operand] = {x.key: x for p in self.products for x in tensor.staged_operands(low, p)}
+        self.fixed = [x for x in found.values() if self._outside(x.tile)]
+        self.ahead = [Ahead(x, s) for x in found.values() if not self._outside(x.tile) and (s := self._slice(x)) is not None]
+        self.bytes = sum(a.operand.size * a.operand.elem.itemsize for a in self.ahead)
+        self.overlaps = len(self.products) == 1 and len(self.ahead) == 2 and self._only_carried(self.products[0])
+        self.stages = self._stages()
+        if self.stages < 2:
+            self.ahead = []
+        self.overlaps = self.overlaps and self.stages > 2
+        self.distance = self.stages - 2 if self.overlaps else self.stages - 1
+
+    def _outside(self, v: Value) -> bool:
+        """Whether a value is made before the loop."""
+        return v not in self.region.args and (v.op is None or self.low.plan.block_of.get(v.op) is not self.region)
+
+    def _increment(self, i: int) -> Value | None:
+        arg, end = self.region.args[1 + i], self.region.terminator.operands[i]
+        if end.op is None or end.op.defn is not arith.add or end.type.shape or arg not in end.op.operands:  # type: ignore[union-attr]
+            return None
+        by = end.op.operands[1] if end.op.operands[0] is arg else end.op.operands[0]
+        return by if self._outside(by) or (by.op is not None and by.op.has("constant")) else None
+
+    def _slice(self, x: Operand) -> set[Op] | None:
+        """The ops of the body that a load follows from, if it can be made early."""
+        low = self.low
+        load = x.tile.op
+        if load is None or not is_load(low, x.tile) or not copies_whole(low, x):
+            return None
+        roots = low.plan.roots.get(load.operands[0])
+        if roots is None or any(w is None or w & roots for w in low.plan.written):
+            return None
+        out: set[Op] = set()
+        stack = list(load.operands)
+        while stack:
+            v = stack.pop()
+            if v is self.region.args[0]:
+                continue
+            if v in self.region.args:
+                if self.increments[self.region.args.index(v) - 1] is None:
+                    return None
+            elif not self._outside(v):
+                op = v.op
+                assert op is not None
+                if not op.has("pure") or op.regions or op.has("reads") or v in low.plan.kept or op.name == "dot":
+                    return None
+                out.add(op)
+                stack += op.operands
+        return out
+
+    def _only_carried(self, product: Op) -> bool:
+        """Whether a product's result is the next iteration's accumulator and nothing else, and its accumulator nothing but that."""
+        result, acc = product.results[0], product.operands[2]
+        users = self.low.plan.users.get(result, [])
+        ends = self.region.terminator.operands
+        if acc not in self.region.args or users != [self.region.terminator] or ends.count(result) != 1:
+            return False
+        return self.region.args.index(acc) - 1 == ends.index(result) and self.low.plan.users.get(acc) == [product]
+
+    def _stages(self) -> int:
+        if not self.ahead:
+            return 1
+        fixed = sum(x.size * x.elem.itemsize for x in self.fixed)
+        wish = self.op.attrs.get("num_stages") or self.low.num_stages
+        if wish is not None:
+            return int(wish)
+        return max(1, min(STAGES, (BUDGET - fixed) // self.bytes))
+
+    # Emission
+
+    @contextmanager
+    def around(self, bounds: list[Value], inits: list[Value]) -> Iterator[None]:
+        """Stages what is fixed, starts the first copies; ends all of them after the loop."""
+        low, e = self.low, self.low.e
+        wanted: list[tuple[Elem, int, str]] = [(x.elem, x.size, x.tile.name or "operand") for x in self.fixed]
+        wanted += [(a.operand.elem, a.operand.size * self.stages, a.operand.tile.name or "operand") for a in self.ahead]
+        if not wanted:
+            yield
+            return
+        staged, overlapped = dict(low.staged), set(low.overlapped)
+        with low.scratch.held(wanted) as arrays:
+            for x, array in zip(self.fixed, arrays, strict=False):
+                stage(low, x, array)
+                low.staged[x.key] = (array, 0)
+            if self.fixed:
+                tensor.publish(low)
+            if self.ahead:
+                for a, array in zip(self.ahead, arrays[len(self.fixed) :], strict=True):
+                    a.array = array
+                    prepare_copy(low, a.operand)
+                for s in range(self.distance):
+                    self._copies(bounds, [bounds[0], *inits], s, s)
+                if self.overlaps:
+                    low.overlapped.add(self.products[0])
+            yield
+            if self.ahead:
+                if self.overlaps:
+                    total = self.op.results[self.region.terminator.operands.index(self.products[0].results[0])]
+                    e.create(simt_mma.mma_wait, [low.homes[total][0][1]], {"count": 0})
+                e.create(simt_mma.copies_wait, (), {"count": 0})
+        low.staged, low.overlapped = staged, overlapped
+
+    def begin(self, bounds: list[Value], args: list[Value], slot: Value) -> None:
+        """At the top of an iteration: its operands have arrived, later ones are on their way. slot: the stage of this iteration."""
+        low, e = self.low, self.low.e
+        e.create(simt_mma.copies_wait, (), {"count": self.distance - 1})
+        low.barrier("shared")
+        later = e.add(slot, self.distance)
+        if self.stages > self.distance:
+            wrapped = e.value(compare.ge, e.as_value(later), e.constant(self.stages))
+            later = e.value(compare.select, wrapped, e.value(arith.sub, e.as_value(later), e.constant(self.stages)), e.as_value(later))
+        self._copies(bounds, args, self.distance, later)
+        for a in self.ahead:
+            assert a.array is not None
+            low.staged[a.operand.key] = (a.array, e.mul(slot, a.operand.size))
+
+    def next_slot(self, slot: Value) -> Value:
+        e = self.low.e
+        after = e.as_value(e.add(slot, 1))
+        return e.value(compare.select, e.value(compare.eq, after, e.constant(self.stages)), e.constant(0), after)
+
+    def _copies(self, bounds: list[Value], args: list[Value], ahead: int, slot: Value | int) -> None:
+        """Copies the operands of the iteration that comes `ahead` of the one with these arguments, if there is one."""
+        low, e = self.low, self.low.e
+        _, high, step = bounds
+
+        def later(v: Value, by: Value) -> Value:
+            if not ahead:
+                return v
+            dtype: dt.DType = v.type.dtype  # type: ignore[union-attr]
+            by = e.convert(by, dtype)
+            return e.value(arith.add, v, by if ahead == 1 else e.value(arith.mul, by, e.constant(ahead, dtype)))
+
+        index = e.convert(args[0], dt.int64)
+        exists = e.value(compare.lt, later(index, step), e.convert(high, dt.int64))
+        with e.guard(exists), self._bound([later(args[0], step), *self._carried(args[1:], later)]):
+            for a in self.ahead:
+                assert a.array is not None
+                stage(low, a.operand, a.array, e.mul(slot, a.operand.size))
+        e.create(simt_mma.copies_commit)
+
+    def _carried(self, args: list[Value], later: object) -> list[Value | None]:
+        out: list[Value | None] = []
+        rest = iter(args)
+        for arg, by in zip(self.region.args[1:], self.increments, strict=True):
+            if arg.type.shape:  # type: ignore[union-attr]
+                out.append(None)
+                continue
+            v = next(rest)
+            known = by is not None and any(arg in o.operands for a in self.ahead for o in a.slice)
+            if not known or by is None:
+                out.append(None)
+                continue
+            if by.op is not None and by.op.has("constant"):
+                scalar = self.low.e.constant(by.op.attrs["value"], by.op.attrs["type"])
+            else:
+                scalar = self.low.scalar(by)
+            out.append(later(v, scalar))  # type: ignore[operator]
+        return out
+
+    @contextmanager
+    def _bound(self, values: list[Value | None]) -> Iterator[None]:
+        """The body's scalars as they are in another iteration."""
+        low = self.low
+        before = dict(low.scalars)
+        low.scalars.update({arg: v for arg, v in zip(self.region.args, values, strict=True) if v is not None})
+        needed = set().union(*(a.slice for a in self.ahead))
+        for op in self.region.ops:
+            if op in needed and not any(v.type.shape for v in (*op.operands, *op.results)):  # type: ignore[union-attr]
+                low.lower_scalar(op)
+        yield
+        low.scalars.clear()
+        low.scalars.update(before)

@@ -1,0 +1,180 @@
+"""Operands of matrix units in shared memory: swizzled rows, as prelude/cuda_mma.h reads them.
+
+A plain load whose neighbours lie side by side is copied there without passing through registers, 16 bytes at once, while
+the program goes on; what is computed, or cannot be copied so, is stored by the threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zmlx import dtypes as dt
+from zmlx.ir.core import Op, Value
+from zmlx.ops import memory as memory_ops
+from zmlx.ops import simt_mma
+from zmlx.simt import memory
+from zmlx.simt.convert import prepare
+from zmlx.simt.frame import Frame
+from zmlx.simt.layout import Coords, Layout, blocked
+
+if TYPE_CHECKING:
+    from zmlx.simt.lower import Lowering
+
+ROW = 128  # bytes of a row at most: the widest swizzle
+CHUNK = 16  # bytes that are copied, and swapped, as one
+ALIGN = 1024  # of an operand: eight rows, after which the swizzle repeats
+
+
+Image = tuple[Value, Value | int]  # a shared array, and the element of it where an operand starts
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tile, or its transpose, as an operand. along: the dimension of the tile whose neighbours are neighbours in shared memory."""
+
+    tile: Value
+    transposed: bool
+    along: int
+
+    @property
+    def elem(self) -> dt.DType:
+        return self.tile.type.dtype  # type: ignore[union-attr]
+
+    @property
+    def shape(self) -> Coords:
+        """The tile's."""
+        return self.tile.type.shape  # type: ignore[union-attr]
+
+    @property
+    def key(self) -> tuple[Value, int]:
+        """What it is staged as: a transpose is the tile itself, read otherwise."""
+        return self.tile, self.along
+
+    @property
+    def size(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def row_bytes(self) -> int:
+        return min(ROW, self.shape[self.along] * self.elem.itemsize)
+
+    def contiguous(self, dim: int) -> bool:
+        """Whether rows run along a dimension of the operand (not of the tile)."""
+        return (self.along == dim) != self.transposed
+
+    def place(self, c: Coords) -> int:
+        """Where an element lies; linear over bits. The same as zm_place."""
+        width, size = self.row_bytes // self.elem.itemsize, self.elem.itemsize
+        fast, row = c[self.along], c[1 - self.along]
+        at = fast // width * (self.shape[1 - self.along] * width) + row * width + fast % width
+        swap = {128: 0x70, 64: 0x30, 32: 0x10}.get(self.row_bytes, 0)
+        return at ^ (at >> 3 & swap // size)
+
+
+def peel(v: Value) -> tuple[Value, bool]:
+    """The tile behind transpositions, and whether it is transposed."""
+    transposed = False
+    while v.op is not None and (v.op.name == "hint" or (v.op.name == "trans" and v.op.attrs["order"] in ((1, 0), [1, 0]))):
+        transposed ^= v.op.name == "trans"
+        v = v.op.operands[0]
+    return v, transposed
+
+
+def operand(low: Lowering, v: Value, inner: int) -> Operand:
+    """How an operand of a product is staged; `inner` is its dimension that is summed over.
+
+    Rows run along memory where the load's neighbours do, but only 16-bit elements can be read across rows.
+    """
+    tile, transposed = peel(v)
+    along = inner ^ 1 if transposed else inner
+    elem: dt.DType = tile.type.dtype  # type: ignore[union-attr]
+    if elem.bits == 16:
+        op = tile.op
+        if is_load(low, tile) and op is not None and op.operands[0] in low.axes:
+            near = low.axes[op.operands[0]].contiguity
+            along = along if near[along] >= near[1 - along] else 1 - along
+        else:
+            along = 1
+    return Operand(tile, transposed, along)
+
+
+def is_load(low: Lowering, tile: Value) -> bool:
+    return tile.op is not None and tile.op.name == "load" and tile not in low.plan.kept
+
+
+def copies_whole(low: Lowering, x: Operand) -> bool:
+    """Whether a load's chunks are chunks in memory too, so that they can be copied there."""
+    if not is_load(low, x.tile):
+        return False
+    pointer = x.tile.op.operands[0]  # type: ignore[union-attr]
+    return pointer in low.axes and low.axes[pointer].contiguity[x.along] >= CHUNK // x.elem.itemsize <= x.shape[x.along]
+
+
+def copy_layout(low: Lowering, x: Operand) -> Layout:
+    """Threads along rows, a chunk each."""
+    chunk = min(CHUNK // x.elem.itemsize, x.shape[x.along])
+    flat = blocked((x.shape[1 - x.along], x.shape[x.along]), (1, chunk), (32, 32), low.place.lane_bits, low.place.warp_bits)
+    return flat if x.along == 1 else flat.map(x.shape, lambda c: (c[1], c[0]))
+
+
+def layout_of(low: Lowering, x: Operand) -> Layout:
+    """The layout in which threads write an operand: as it is made, if it says so."""
+    if copies_whole(low, x):
+        return copy_layout(low, x)
+    return low.place.natural(x.tile) or (low.homes[x.tile][0][0] if x.tile in low.homes else copy_layout(low, x))
+
+
+def stage(low: Lowering, x: Operand, shared: Value, at: Value | int = 0) -> None:
+    """Writes an operand to shared memory, from element `at` on. The caller waits for copies and threads."""
+    layout = layout_of(low, x)
+    chunk = CHUNK // x.elem.itemsize
+    inner: list[int] = []
+    for bit, basis in enumerate(layout.reg):
+        if basis[x.along] != 1 << bit or basis[1 - x.along] or 1 << bit >= chunk:
+            break
+        inner.append(bit)
+    outer = [r for r in ([b for b in run if b not in inner] for run in layout.runs) if r]
+    e = low.e
+    with e.guard(low.owner(layout)), low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
+        place = e.add(frame.linear(layout, x.place), at)
+        if copies_whole(low, x) and 1 << len(inner) == chunk:
+            _copy(low, x, layout, frame, inner, shared, place)
+        else:
+            _store(low, x, layout, frame, inner, shared, place)
+
+
+def _store(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequence[int], shared: Value, place: Value | int) -> None:
+    e, width = low.e, 1 << len(inner)
+    if width == 1:
+        e.set(shared, place, frame.eval(x.tile, layout))
+        return
+    array = e.alloc(x.elem, width, "register", x.tile.name)
+    with low.levels(frame, [list(inner)]) as each:
+        e.set(array, each.as_index(), each.eval(x.tile, layout))
+    e.create(simt_mma.put, [shared, e.as_value(place), array], {"width": width})
+
+
+def _copy(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequence[int], shared: Value, place: Value | int) -> None:
+    """A chunk that is masked in part, or not aligned, goes element by element."""
+    e, op, width = low.e, x.tile.op, 1 << len(inner)
+    assert isinstance(op, Op)
+    base = frame.eval(op.operands[0], layout)
+    whole = e.value(simt_mma.is_aligned, base, bytes=CHUNK)
+    if len(op.operands) == 3:
+        each = [Frame(low, frame, k, inner, e.block) for k in range(width)]
+        whole = e.both(whole, memory._whole_mask(low, each, op.operands[1], layout, x.along)) or whole
+    with e.branch(whole) as (then, rest):
+        with e.at(then):
+            e.create(simt_mma.copy_async, [base, shared, e.as_value(place)])
+        with e.at(rest), e.loop(0, width, "rolled", "k") as k:
+            one = Frame(low, frame, k, inner, e.block)
+            operands = [e.advance(base, k), *(one.eval(v, layout) for v in op.operands[1:])]
+            e.set(shared, e.add(place, k), e.create(memory_ops.load, operands).results[0])
+
+
+def prepare_copy(low: Lowering, x: Operand) -> None:
+    """Brings what a copy's addresses and masks need into its layout, once, before a loop."""
+    assert x.tile.op is not None
+    prepare(low, [(v, layout_of(low, x)) for v in x.tile.op.operands])
