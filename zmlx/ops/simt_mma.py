@@ -13,9 +13,7 @@ is_aligned = define(
     spell={"cuda": "(unsigned long long){0} % {bytes} == 0"},
 )  # fmt: skip
 # 16 bytes of device memory to array[index …] in shared memory, some time before a `copies_wait` returns.
-copy_async = define(
-    "copy_async", ("ptr", "array", "index"), none(3), traits="effect", spell={"cuda": "zm_copy_async16({1} + {2}, {0})"}
-)  # fmt: skip
+copy_async = define("copy_async", ("ptr", "array", "index"), none(3), traits="effect")
 copies_commit = define("copies_commit", (), none(0), traits="effect", spell={"cuda": "zm_copies_commit()"})
 # Until at most `count` groups of copies are under way; a barrier then shows them to all threads.
 copies_wait = define("copies_wait", (), none(0), attrs=("count",), traits="effect", spell={"cuda": "zm_copies_wait<{count}>()"})
@@ -24,10 +22,11 @@ put = define(
     "put", ("shared", "index", "array"), none(3), attrs=("width",), traits="effect",
     spell={"cuda": "zm_vstore<{width}>({0} + {1}, {2})"},
 )  # fmt: skip
+# What this thread has written to shared memory is seen by matrix units that read it on their own, after a barrier.
+publish = define("publish", (), none(0), traits="effect", spell={"cuda": "zm_publish()"})
 # acc += a @ b; a and b start at their indices. config: the template arguments of zm_mma.
 mma = define(
-    "mma", ("acc", "a", "a_at", "b", "b_at", "warp", "lane"), none(7), attrs=("config",), traits="effect",
-    spell={"cuda": "zm_mma<{config}>({0}, {1} + {2}, {3} + {4}, {5}, {6})"},
-)  # fmt: skip
+    "mma", ("acc", "a", "a_at", "b", "b_at", "warp", "lane"), none(7), attrs=("config",), traits="effect"
+)
 # Until at most `count` products are under way: before that, acc and the operands are not to be touched.
 mma_wait = define("mma_wait", ("acc",), none(1), attrs=("count",), traits="effect", spell={"cuda": "zm_mma_wait<{count}>({0})"})

@@ -47,7 +47,8 @@ class Lowering:
         self.e = Emit(self.body)
         self.scratch = Scratch(self)
         self.staged: dict[object, Image] = {}  # operands of products that a loop keeps in shared memory
-        self.overlapped: set[Op] = set()  # products that may go on while the next iteration starts
+        # Products that may go on while the next iteration starts, and what is emitted once they have been started.
+        self.overlapped: dict[Op, Callable[[], None]] = {}
         self.hazards = Hazards(self)
         self._thread: tuple[Value | int, Value | int] | None = None
         self._parts: dict[object, Value | int] = {}

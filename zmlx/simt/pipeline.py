@@ -95,6 +95,8 @@ class Pipeline:
         """Whether a product's result is the next iteration's accumulator and nothing else, and its accumulator nothing but that."""
         result, acc = product.results[0], product.operands[2]
         users = self.low.plan.users.get(result, [])
+        if any(self.low.plan.users.get(r) for r in self.op.results if not r.type.shape):  # type: ignore[union-attr]
+            return False
         ends = self.region.terminator.operands
         if acc not in self.region.args or users != [self.region.terminator] or ends.count(result) != 1:
             return False
@@ -120,7 +122,7 @@ class Pipeline:
         if not wanted:
             yield
             return
-        staged, overlapped = dict(low.staged), set(low.overlapped)
+        staged, overlapped = dict(low.staged), dict(low.overlapped)
         with low.scratch.held(wanted) as arrays:
             for x, array in zip(self.fixed, arrays, strict=False):
                 stage(low, x, array)
@@ -133,13 +135,14 @@ class Pipeline:
                     prepare_copy(low, a.operand)
                 for s in range(self.distance):
                     self._copies(bounds, [bounds[0], *inits], s, s)
-                if self.overlaps:
-                    low.overlapped.add(self.products[0])
-            yield
-            if self.ahead:
+            # The last product ends where the loop has run: ptxas gives up overlapping them where the end joins another path.
+            ran = e.value(compare.lt, *bounds[:2]) if self.overlaps else None
+            with e.guard(ran):
+                yield
                 if self.overlaps:
                     total = self.op.results[self.region.terminator.operands.index(self.products[0].results[0])]
                     e.create(simt_mma.mma_wait, [low.homes[total][0][1]], {"count": 0})
+            if self.ahead:
                 e.create(simt_mma.copies_wait, (), {"count": 0})
         low.staged, low.overlapped = staged, overlapped
 
@@ -148,14 +151,22 @@ class Pipeline:
         low, e = self.low, self.low.e
         e.create(simt_mma.copies_wait, (), {"count": self.distance - 1})
         low.barrier("shared")
+        for a in self.ahead:
+            assert a.array is not None
+            low.staged[a.operand.key] = (a.array, e.mul(slot, a.operand.size))
+        if self.overlaps:  # first the product: it keeps the matrix units busy while the copies are started
+            low.overlapped[self.products[0]] = lambda: self._next(bounds, args, slot)
+        else:
+            self._next(bounds, args, slot)
+
+    def _next(self, bounds: list[Value], args: list[Value], slot: Value) -> None:
+        """Starts the copies of the iteration that is `distance` ahead."""
+        e = self.low.e
         later = e.add(slot, self.distance)
         if self.stages > self.distance:
             wrapped = e.value(compare.ge, e.as_value(later), e.constant(self.stages))
             later = e.value(compare.select, wrapped, e.value(arith.sub, e.as_value(later), e.constant(self.stages)), e.as_value(later))
         self._copies(bounds, args, self.distance, later)
-        for a in self.ahead:
-            assert a.array is not None
-            low.staged[a.operand.key] = (a.array, e.mul(slot, a.operand.size))
 
     def next_slot(self, slot: Value) -> Value:
         e = self.low.e

@@ -143,6 +143,8 @@ def stage(low: Lowering, x: Operand, shared: Value, at: Value | int = 0) -> None
             _copy(low, x, layout, frame, inner, shared, place)
         else:
             _store(low, x, layout, frame, inner, shared, place)
+    if not copies_whole(low, x):
+        e.create(simt_mma.publish)
 
 
 def _store(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequence[int], shared: Value, place: Value | int) -> None:
@@ -161,7 +163,7 @@ def _copy(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequen
     e, op, width = low.e, x.tile.op, 1 << len(inner)
     assert isinstance(op, Op)
     base = frame.eval(op.operands[0], layout)
-    whole = e.value(simt_mma.is_aligned, base, bytes=CHUNK)
+    whole = e.value(simt_mma.is_aligned, _start(low, op.operands[0], x.along) or base, bytes=CHUNK)
     if len(op.operands) == 3:
         each = [Frame(low, frame, k, inner, e.block) for k in range(width)]
         whole = e.both(whole, memory._whole_mask(low, each, op.operands[1], layout, x.along)) or whole
@@ -172,6 +174,16 @@ def _copy(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequen
             one = Frame(low, frame, k, inner, e.block)
             operands = [e.advance(base, k), *(one.eval(v, layout) for v in op.operands[1:])]
             e.set(shared, e.add(place, k), e.create(memory_ops.load, operands).results[0])
+        with e.at(rest):
+            e.create(simt_mma.publish)
+
+
+def _start(low: Lowering, pointer: Value, along: int) -> Value | None:
+    """The array whose own alignment decides that of all its chunks, where their distances from its start are known to be whole."""
+    roots = low.plan.roots.get(pointer)
+    if roots is None or len(roots) != 1 or low.axes[pointer].divisibility[along] < CHUNK:
+        return None
+    return low.scalar(next(iter(roots)))
 
 
 def prepare_copy(low: Lowering, x: Operand) -> None:

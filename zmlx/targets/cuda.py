@@ -8,7 +8,9 @@ from zmlx import dtypes as dt
 from zmlx.dtypes import DType
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Pointer, Type
+from zmlx.simt.shared import element_bytes
 from zmlx.targets.c_like import CPrinter
+from zmlx.targets.c_text import atom
 from zmlx.targets.compiled import ParamInfo
 
 STATIC_SHARED = 48 * 1024  # what a kernel may declare; more is asked for at launch
@@ -51,6 +53,8 @@ class CudaPrinter(CPrinter):
         elif self.shared_bytes:
             shared = [f"{self.indent}__shared__ __align__(1024) unsigned char zm_shared[{self.shared_bytes}];"]
         threads = self.fn.attrs["threads"]
+        if self.addresses:
+            shared.append(f"{self.indent}const unsigned zm_base = zm_start(zm_shared);")
         head = f'extern "C" __global__ void __launch_bounds__({threads})\n{entry}({", ".join(params)}) {{'
         return "\n".join([prelude, head, *joined, *shared, *body, "}", ""])
 
@@ -71,6 +75,26 @@ class CudaPrinter(CPrinter):
     def register_array(self, v, t, kind) -> None:  # type: ignore[no-untyped-def]
         align = "alignas(16) " if not isinstance(t.elem, Pointer) and t.size * t.elem.itemsize >= 16 else ""
         self.line(f"{align}{kind} {self.name(v)}[{t.size}];")
+
+    addresses = False  # whether shared memory is also spoken of by number
+
+    def place(self, array: Value, index: Value) -> str:
+        """The address in shared memory of an element of an array there."""
+        self.addresses = True
+        at = self.use(index)
+        return f"zm_base + {array.op.attrs['offset']} + {atom(at)} * {element_bytes(array.type.elem)}"  # type: ignore[union-attr]
+
+    def op_copy_async(self, op: Op) -> None:
+        self.flush(op)
+        pointer, array, index = op.operands
+        self.line(f"zm_copy_async16({self.place(array, index)}, {self.use(pointer)});")
+
+    def op_mma(self, op: Op) -> None:
+        self.flush(op)
+        acc, a, a_at, b, b_at, warp, lane = op.operands
+        left = self.names[a] if a.type.space == "register" else self.place(a, a_at)  # type: ignore[union-attr]
+        operands = [self.names[acc], left, self.place(b, b_at), self.use(warp), self.use(lane)]
+        self.line(f"zm_mma<{op.attrs['config']}>({', '.join(operands)});")
 
     def op_barrier(self, op: Op) -> None:
         self.flush()

@@ -13,17 +13,23 @@ template <int ROW> ZM_FN unsigned zm_swizzle(unsigned byte) {
 template <int ROW, int ROWS> ZM_FN unsigned zm_place(int row, int byte) {
     return byte / ROW * (ROWS * ROW) + zm_swizzle<ROW>(row * ROW + byte % ROW);
 }
-ZM_FN unsigned zm_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
+// Where a program's shared memory starts, computed once: the compiler would do so again before every access.
+ZM_FN unsigned zm_start(const void* shared) {
+    unsigned at = (unsigned)__cvta_generic_to_shared(shared);
+    asm volatile("" : "+r"(at));
+    return at;
+}
 
 // ---- copies from device to shared memory that run beside the program ---------------------------------------------------
 
-ZM_FN void zm_copy_async16(void* to, const void* from) {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(zm_address(to)), "l"(from) : "memory");
+ZM_FN void zm_copy_async16(unsigned to, const void* from) {
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
 ZM_FN void zm_copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Waits until at most N groups are under way; what has arrived may be read by wgmma, too, after a barrier.
-template <int N> ZM_FN void zm_copies_wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+// Waits until at most N groups are under way.
+template <int N> ZM_FN void zm_copies_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+// What this thread has stored in shared memory is seen by wgmma, which reads it on a path of its own, after a barrier.
+ZM_FN void zm_publish() {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
@@ -174,9 +180,14 @@ ZM_WGMMA(256, "%128", "%129", "%130", "%131", "%132", "%133")
 #undef ZM_WGMMA
 #undef ZM_WGMMA_TYPE
 
-template <class Acc, int R> ZM_FN void zm_hold(Acc (&acc)[R]) {
+// Values that are complete here: nothing of their making moves behind this point.
+template <int R> ZM_FN void zm_hold(float (&x)[R]) {
 #pragma unroll
-    for (int i = 0; i < R; ++i) asm volatile("" : "+f"(acc[i])::"memory");
+    for (int i = 0; i < R; ++i) asm volatile("" : "+f"(x[i])::"memory");
+}
+template <int R> ZM_FN void zm_hold(unsigned (&x)[R][4]) {
+#pragma unroll
+    for (int i = 0; i < 4 * R; ++i) asm volatile("" : "+r"(x[i / 4][i % 4])::"memory");
 }
 #endif
 
@@ -185,8 +196,9 @@ template <class Acc, int R> ZM_FN void zm_hold(Acc (&acc)[R]) {
 // Warps: WM along the rows, then WN along the columns; what remains repeats. A thread's part of acc, fastest first: two
 // neighbours of a row, rows 8 apart, columns 8 apart, rows 16 * WM apart; of `a` in registers likewise (its columns are k).
 // AR, BR: bytes of a row of the operand in shared memory (AR = 0: registers); AK, BK: whether its rows run along k.
-template <class T, int M, int N, int K, int WM, int WN, int AR, bool AK, int BR, bool BK, int SPLIT, class Acc, int R>
-ZM_FN void zm_mma(Acc (&acc)[R], const T* a, const T* b, int warp, int lane) {
+// `a` is registers or an address in shared memory, as `b` is.
+template <class T, int M, int N, int K, int WM, int WN, int AR, bool AK, int BR, bool BK, int SPLIT, class Acc, int R, class Left>
+ZM_FN void zm_mma(Acc (&acc)[R], Left a, unsigned b, int warp, int lane) {
     constexpr int E = sizeof(T), STEP = 32 / E, PASSES = M / (16 * WM), NW = N / WN;
     constexpr int AP = AK ? M : K, BP = BK ? N : K;  // rows of the operands
     static_assert(R == PASSES * NW / 2, "the accumulator holds what the warps cover");
@@ -194,7 +206,13 @@ ZM_FN void zm_mma(Acc (&acc)[R], const T* a, const T* b, int warp, int lane) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     if constexpr (E == 2 && WM % 4 == 0 && BR >= 32 && (AR == 0 || AR == 128 || (AK && AR >= 32))) {
         const int first = __shfl_sync(0xffffffffu, m0 / 64 * 64, 0), column = __shfl_sync(0xffffffffu, n0, 0);
-        const unsigned from_a = AR ? zm_address(a) : 0, from_b = zm_address(b) + (BK ? column * BR : column * E / BR * (BP * BR) + column * E % BR);
+        const unsigned from_b = b + (BK ? column * BR : column * E / BR * (BP * BR) + column * E % BR);
+        unsigned words[PASSES * K / STEP][4];
+        if constexpr (AR == 0) {
+#pragma unroll
+            for (int i = 0; i < PASSES * K / STEP * 4; ++i) words[i / 4][i % 4] = zm_pair(a[2 * i], a[2 * i + 1]);
+            zm_hold(words);
+        }
         zm_hold(acc);
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
@@ -206,11 +224,9 @@ ZM_FN void zm_mma(Acc (&acc)[R], const T* a, const T* b, int warp, int lane) {
                 const unsigned long long second = zm_descriptor<BR>(at_b, BK ? 16 : BP * BR, 8 * BR);
                 float* d = acc + pass * (NW / 2);
                 if constexpr (AR == 0) {
-                    const T* x = a + pass * (K / 2) + k / 2;
-                    const unsigned words[4] = {zm_pair(x[0], x[1]), zm_pair(x[2], x[3]), zm_pair(x[4], x[5]), zm_pair(x[6], x[7])};
-                    zm_wgmma<NW>::template step<!BK>(d, words, second, T());
+                    zm_wgmma<NW>::template step<!BK>(d, words[(pass * K + k) / STEP], second, T());
                 } else {
-                    const unsigned at_a = from_a + (AK ? k * E / AR * (AP * AR) + row * AR + k * E % AR : row * E / AR * (AP * AR) + k * AR);
+                    const unsigned at_a = a + (AK ? k * E / AR * (AP * AR) + row * AR + k * E % AR : row * E / AR * (AP * AR) + k * AR);
                     zm_wgmma<NW>::template step<!AK, !BK>(d, zm_descriptor<AR>(at_a, AK ? 16 : AP * AR, 8 * AR), second, T());
                 }
             }
@@ -219,7 +235,6 @@ ZM_FN void zm_mma(Acc (&acc)[R], const T* a, const T* b, int warp, int lane) {
         return;
     }
 #endif
-    const unsigned from_a = AR ? zm_address(a) : 0, from_b = zm_address(b);
 #pragma unroll
     for (int k = 0; k < K; k += STEP) {
         unsigned bs[(NW + 15) / 16][4];
@@ -227,9 +242,9 @@ ZM_FN void zm_mma(Acc (&acc)[R], const T* a, const T* b, int warp, int lane) {
         for (int n = 0; n < NW; n += 16) {
             const int half = NW >= 16 ? lane >> 4 : 0;
             if constexpr (BK)
-                zm_ldmatrix<false>(bs[n / 16], from_b + zm_place<BR, BP>(n0 + n + lane % 8 + half * 8, k * E + lane / 8 % 2 * 16));
+                zm_ldmatrix<false>(bs[n / 16], b + zm_place<BR, BP>(n0 + n + lane % 8 + half * 8, k * E + lane / 8 % 2 * 16));
             else
-                zm_ldmatrix<true>(bs[n / 16], from_b + zm_place<BR, BP>(k + lane % 16, (n0 + n + half * 8) * E));
+                zm_ldmatrix<true>(bs[n / 16], b + zm_place<BR, BP>(k + lane % 16, (n0 + n + half * 8) * E));
         }
 #pragma unroll
         for (int pass = 0; pass < PASSES; ++pass) {
@@ -240,9 +255,9 @@ ZM_FN void zm_mma(Acc (&acc)[R], const T* a, const T* b, int warp, int lane) {
 #pragma unroll
                 for (int i = 0; i < 4; ++i) words[i] = zm_pair(x[2 * i], x[2 * i + 1]);
             } else if constexpr (AK) {
-                zm_ldmatrix<false>(words, from_a + zm_place<AR, AP>(row + lane % 16, k * E + lane / 16 * 16));
+                zm_ldmatrix<false>(words, a + zm_place<AR, AP>(row + lane % 16, k * E + lane / 16 * 16));
             } else {
-                zm_ldmatrix<true>(words, from_a + zm_place<AR, AP>(k + lane % 8 + lane / 16 * 8, (row + lane / 8 % 2 * 8) * E));
+                zm_ldmatrix<true>(words, a + zm_place<AR, AP>(k + lane % 8 + lane / 16 * 8, (row + lane / 8 % 2 * 8) * E));
             }
 #pragma unroll
             for (int n = 0; n < NW / 8; ++n)
