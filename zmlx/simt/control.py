@@ -107,8 +107,9 @@ def _loop_body(
     scalars: list[Value],
     begin: Callable[[], None] | None = None,
     following: Callable[[], list[Value]] | None = None,
+    end: Callable[[], None] | None = None,
 ) -> None:
-    """begin: emits what an iteration starts with; following: the next values of scalars that only the lowering carries."""
+    """begin, end: emit what an iteration starts and ends with; following: next values of scalars that only the lowering carries."""
     with low.e.at(body), low.inner_homes():
         carried.bind(args, scalars)
         if begin is not None:
@@ -116,12 +117,17 @@ def _loop_body(
         low.lower_block(region)
         ends = region.terminator.operands
         carried.advance(args, ends)
+        if end is not None:
+            end()
+        else:
+            low.flight.leave(0)
         low.hazards.loop_end(region)
         low.e.create(control.yield_, [*carried.scalars(ends), *(following() if following is not None else ())])
 
 
 def _enter(low: Lowering) -> None:
     """An iteration follows another: its exchanges through shared memory may meet readers of the one before."""
+    low.flight.leave(0)
     low.scratch.used = True
 
 
@@ -140,7 +146,7 @@ def lower_for(low: Lowering, op: Op) -> None:
         args = body.args[1 : len(body.args) - len(slots)]
         begin = (lambda: pipe.begin(bounds, [body.args[0], *args], body.args[-1])) if pipe and slots else None
         following = (lambda: [pipe.next_slot(body.args[-1])]) if pipe and slots else None
-        _loop_body(low, region, region.args[1:], carried, body, args, begin, following)
+        _loop_body(low, region, region.args[1:], carried, body, args, begin, following, pipe.end if pipe and slots else None)
         low.e.loc = op.loc
         new = low.e.create(control.for_, [*bounds, *inits, *slots], op.attrs, [body])
         carried.bind(op.results, new.results[: len(inits)])
@@ -169,6 +175,7 @@ def lower_if(low: Lowering, op: Op) -> None:
             layout = low.place.of(r)
             arrays[i] = (layout, low.e.alloc(r.type.elem, layout.registers, "register", r.name or "chosen"))
     blocks = []
+    low.flight.leave(0)
     used, pending = low.scratch.used, list(low.hazards.pending)
     after: list[tuple[bool, list[Any]]] = []
     for region in op.regions:
@@ -179,6 +186,7 @@ def lower_if(low: Lowering, op: Op) -> None:
             ends = region.terminator.operands if region.terminator.name == "yield" else []
             for i, (layout, array) in arrays.items():
                 low.materialise(ends[i], layout, into=array)
+            low.flight.leave(0)
             if region.terminator.name == "yield":
                 low.e.create(control.yield_, [low.scalar(v) for i, v in enumerate(ends) if i not in arrays])
         after.append((low.scratch.used, low.hazards.pending))

@@ -24,6 +24,8 @@ def prepare(low: Lowering, wanted: list[tuple[Value, Layout]]) -> None:
         seen.add(item)
         homes = low.homes.get(value)
         if homes is not None:
+            for _, array in homes:
+                low.flight.settle(array)
             if all(register_map(home, layout) is None for home, _ in homes):
                 convert(low, value, layout)
             continue

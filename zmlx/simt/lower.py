@@ -21,6 +21,7 @@ from zmlx.simt.analysis import Plan
 from zmlx.simt.barriers import Hazards
 from zmlx.simt.convert import prepare
 from zmlx.simt.emit import Emit
+from zmlx.simt.flight import Flight
 from zmlx.simt.frame import Frame, walk
 from zmlx.simt.layout import Coords, Layout
 from zmlx.simt.placement import Placement
@@ -47,8 +48,8 @@ class Lowering:
         self.e = Emit(self.body)
         self.scratch = Scratch(self)
         self.staged: dict[object, Image] = {}  # operands of products that a loop keeps in shared memory
-        # Products that may go on while the next iteration starts, and what is emitted once they have been started.
-        self.overlapped: dict[Op, Callable[[], None]] = {}
+        self.flight = Flight(self)
+        self.following: dict[Op, Callable[[], None]] = {}  # what is emitted once a product has been started
         self.hazards = Hazards(self)
         self._thread: tuple[Value | int, Value | int] | None = None
         self._parts: dict[object, Value | int] = {}
@@ -157,15 +158,15 @@ class Lowering:
             yield frame
 
     @contextmanager
-    def levels(self, parent: Frame, runs: list[list[int]], independent: bool = True) -> Iterator[Frame]:
-        """One loop for each list of register bits, outermost first."""
+    def levels(self, parent: Frame, runs: list[list[int]], independent: bool = True, kind: str = "") -> Iterator[Frame]:
+        """One loop for each list of register bits, outermost first; kind: of the loops, where it is not the target's usual."""
         if not runs:
             yield parent
             return
-        kind = "unroll" if self.target.is_simt else "simd" if independent and len(runs) == 1 else "serial"
-        with self.e.loop(0, 1 << len(runs[0]), kind) as index:
+        usual = "unroll" if self.target.is_simt else "simd" if independent and len(runs) == 1 else "serial"
+        with self.e.loop(0, 1 << len(runs[0]), kind or usual) as index:
             frame = Frame(self, parent, index, runs[0], self.e.block)
-            with self.levels(frame, runs[1:], independent) as inner:
+            with self.levels(frame, runs[1:], independent, kind) as inner:
                 yield inner
         for emit in frame.after:
             emit()

@@ -38,6 +38,8 @@ class Ahead:
 class Pipeline:
     """The stages of one loop. `increments`: what each carried scalar grows by, None where that is not known."""
 
+    going_on: Value | None = None  # the accumulator of the product that may still go on when an iteration starts
+
     def __init__(self, low: Lowering, op: Op) -> None:
         self.low, self.op, self.region = low, op, op.regions[0]
         self.products = [p for p in self.region.ops if p.name == "dot" and tensor.fits(p, low.target.dialect)]
@@ -46,12 +48,14 @@ class Pipeline:
         self.fixed = [x for x in found.values() if self._outside(x.tile)]
         self.ahead = [Ahead(x, s) for x in found.values() if not self._outside(x.tile) and (s := self._slice(x)) is not None]
         self.bytes = sum(a.operand.size * a.operand.elem.itemsize for a in self.ahead)
-        self.overlaps = len(self.products) == 1 and len(self.ahead) == 2 and self._only_carried(self.products[0])
+        self.crossing = self._crossing()
         self.stages = self._stages()
         if self.stages < 2:
             self.ahead = []
-        self.overlaps = self.overlaps and self.stages > 2
-        self.distance = self.stages - 2 if self.overlaps else self.stages - 1
+        if self.stages < 3:
+            self.crossing = None
+        # A product that goes on in the next iteration still reads its stage there.
+        self.distance = self.stages - 2 if self.crossing else self.stages - 1
 
     def _outside(self, v: Value) -> bool:
         """Whether a value is made before the loop."""
@@ -91,16 +95,15 @@ class Pipeline:
                 stack += op.operands
         return out
 
-    def _only_carried(self, product: Op) -> bool:
-        """Whether a product's result is the next iteration's accumulator and nothing else, and its accumulator nothing but that."""
-        result, acc = product.results[0], product.operands[2]
-        users = self.low.plan.users.get(result, [])
-        if any(self.low.plan.users.get(r) for r in self.op.results if not r.type.shape):  # type: ignore[union-attr]
-            return False
-        ends = self.region.terminator.operands
-        if acc not in self.region.args or users != [self.region.terminator] or ends.count(result) != 1:
-            return False
-        return self.region.args.index(acc) - 1 == ends.index(result) and self.low.plan.users.get(acc) == [product]
+    def _crossing(self) -> Op | None:
+        """The product that may go on in the next iteration: the last one, where only the next accumulator needs its result."""
+        users, end = self.low.plan.users, self.region.terminator
+        if not self.ahead or any(users.get(r) for r in self.op.results if not r.type.shape):  # type: ignore[union-attr]
+            return None
+        there = {x.key for x in self.fixed} | {a.operand.key for a in self.ahead}
+        last = self.products[-1]
+        staged = all(x.key in there for x in tensor.staged_operands(self.low, last))
+        return last if staged and users.get(last.results[0]) == [end] else None
 
     def _stages(self) -> int:
         if not self.ahead:
@@ -122,7 +125,7 @@ class Pipeline:
         if not wanted:
             yield
             return
-        staged, overlapped = dict(low.staged), dict(low.overlapped)
+        staged, following = dict(low.staged), dict(low.following)
         with low.scratch.held(wanted) as arrays:
             for x, array in zip(self.fixed, arrays, strict=False):
                 stage(low, x, array)
@@ -135,16 +138,13 @@ class Pipeline:
                     prepare_copy(low, a.operand)
                 for s in range(self.distance):
                     self._copies(bounds, [bounds[0], *inits], s, s)
-            # The last product ends where the loop has run: ptxas gives up overlapping them where the end joins another path.
-            ran = e.value(compare.lt, *bounds[:2]) if self.overlaps else None
-            with e.guard(ran):
+            # Products end where the loop has run: ptxas gives up overlapping them where the end joins another path.
+            with e.guard(e.value(compare.lt, *bounds[:2]) if self.crossing else None):
                 yield
-                if self.overlaps:
-                    total = self.op.results[self.region.terminator.operands.index(self.products[0].results[0])]
-                    e.create(simt_mma.mma_wait, [low.homes[total][0][1]], {"count": 0})
+                low.flight.leave(0)
             if self.ahead:
                 e.create(simt_mma.copies_wait, (), {"count": 0})
-        low.staged, low.overlapped = staged, overlapped
+        low.staged, low.following = staged, following
 
     def begin(self, bounds: list[Value], args: list[Value], slot: Value) -> None:
         """At the top of an iteration: its operands have arrived, later ones are on their way. slot: the stage of this iteration."""
@@ -154,10 +154,18 @@ class Pipeline:
         for a in self.ahead:
             assert a.array is not None
             low.staged[a.operand.key] = (a.array, e.mul(slot, a.operand.size))
-        if self.overlaps:  # first the product: it keeps the matrix units busy while the copies are started
-            low.overlapped[self.products[0]] = lambda: self._next(bounds, args, slot)
+        self.going_on = tensor.carried_home(low, self.crossing, low.place.of(self.crossing.results[0])) if self.crossing else None
+        low.flight.groups = [self.going_on] if self.going_on else []
+        if self.crossing and len(self.products) == 1:
+            # First the product: it keeps the matrix units busy while the copies are started.
+            low.following[self.crossing] = lambda: self._next(bounds, args, slot)
         else:
             self._next(bounds, args, slot)
+
+    def end(self) -> None:
+        """At the end of an iteration: no other products are under way than the next one takes for granted."""
+        flight = self.low.flight
+        flight.leave(1 if flight.groups and flight.groups[-1] is self.going_on else 0)
 
     def _next(self, bounds: list[Value], args: list[Value], slot: Value) -> None:
         """Starts the copies of the iteration that is `distance` ahead."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zmlx import dtypes as dt
-from zmlx.ir.core import Op, Value
+from zmlx.ir.core import Value
+from zmlx.ops import arith, simt_mma
 from zmlx.ops import memory as memory_ops
-from zmlx.ops import simt_mma
 from zmlx.simt import memory
 from zmlx.simt.convert import prepare
 from zmlx.simt.frame import Frame
@@ -109,7 +109,8 @@ def copies_whole(low: Lowering, x: Operand) -> bool:
     if not is_load(low, x.tile):
         return False
     pointer = x.tile.op.operands[0]  # type: ignore[union-attr]
-    return pointer in low.axes and low.axes[pointer].contiguity[x.along] >= CHUNK // x.elem.itemsize <= x.shape[x.along]
+    chunk = CHUNK // x.elem.itemsize
+    return pointer in low.axes and low.axes[pointer].contiguity[x.along] >= chunk and x.shape[x.along] >= chunk
 
 
 def copy_layout(low: Lowering, x: Operand) -> Layout:
@@ -137,14 +138,48 @@ def stage(low: Lowering, x: Operand, shared: Value, at: Value | int = 0) -> None
         inner.append(bit)
     outer = [r for r in ([b for b in run if b not in inner] for run in layout.runs) if r]
     e = low.e
-    with e.guard(low.owner(layout)), low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
-        place = e.add(frame.linear(layout, x.place), at)
-        if copies_whole(low, x) and 1 << len(inner) == chunk:
-            _copy(low, x, layout, frame, inner, shared, place)
-        else:
-            _store(low, x, layout, frame, inner, shared, place)
-    if not copies_whole(low, x):
-        e.create(simt_mma.publish)
+    with e.guard(low.owner(layout)):
+        if not copies_whole(low, x):
+            with low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
+                _store(low, x, layout, frame, inner, shared, e.add(frame.linear(layout, x.place), at))
+            e.create(simt_mma.publish)
+            return
+        # One test for all chunks of a thread: copies without branches between them are started together.
+        with e.branch(_all_whole(low, x, layout, inner, outer)) as (then, rest):
+            with e.at(then), low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
+                base = frame.eval(x.tile.op.operands[0], layout)  # type: ignore[union-attr]
+                e.create(simt_mma.copy_async, [base, shared, e.as_value(e.add(frame.linear(layout, x.place), at))])
+            with e.at(rest), low.levels(Frame(low, None, 0, (), e.block), outer, kind="rolled") as frame:
+                _copy(low, x, layout, frame, inner, shared, e.add(frame.linear(layout, x.place), at))
+            with e.at(rest):
+                e.create(simt_mma.publish)
+
+
+def _all_whole(low: Lowering, x: Operand, layout: Layout, inner: Sequence[int], outer: list[list[int]]) -> Value:
+    """Whether all chunks of a thread can be copied as they are."""
+    e, op = low.e, x.tile.op
+    assert op is not None
+    start = _start(low, op.operands[0], x.along)
+    if start is not None and len(op.operands) == 1:
+        return e.value(simt_mma.is_aligned, start, bytes=CHUNK)
+    all_whole = e.alloc(dt.int1, 1, "register", "whole")
+    e.set(all_whole, 0, e.value(simt_mma.is_aligned, start, bytes=CHUNK) if start is not None else e.constant(True, dt.int1))
+    with low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
+        base = None if start is not None else frame.eval(op.operands[0], layout)
+        e.set(all_whole, 0, e.value(arith.and_, e.get(all_whole, 0), _whole(low, x, layout, frame, inner, base)))
+    return e.get(all_whole, 0)
+
+
+def _whole(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequence[int], base: Value | None) -> Value:
+    """Whether a chunk is aligned (where `base` is to be tested) and not masked."""
+    e, op = low.e, x.tile.op
+    assert op is not None
+    whole = None if base is None else e.value(simt_mma.is_aligned, base, bytes=CHUNK)
+    if len(op.operands) == 3:
+        each = [Frame(low, frame, k, inner, e.block) for k in range(1 << len(inner))]
+        whole = e.both(whole, memory._whole_mask(low, each, op.operands[1], layout, x.along))
+    assert whole is not None
+    return whole
 
 
 def _store(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequence[int], shared: Value, place: Value | int) -> None:
@@ -160,22 +195,16 @@ def _store(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Seque
 
 def _copy(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequence[int], shared: Value, place: Value | int) -> None:
     """A chunk that is masked in part, or not aligned, goes element by element."""
-    e, op, width = low.e, x.tile.op, 1 << len(inner)
-    assert isinstance(op, Op)
+    e, op = low.e, x.tile.op
+    assert op is not None
     base = frame.eval(op.operands[0], layout)
-    whole = e.value(simt_mma.is_aligned, _start(low, op.operands[0], x.along) or base, bytes=CHUNK)
-    if len(op.operands) == 3:
-        each = [Frame(low, frame, k, inner, e.block) for k in range(width)]
-        whole = e.both(whole, memory._whole_mask(low, each, op.operands[1], layout, x.along)) or whole
-    with e.branch(whole) as (then, rest):
+    with e.branch(_whole(low, x, layout, frame, inner, base)) as (then, rest):
         with e.at(then):
             e.create(simt_mma.copy_async, [base, shared, e.as_value(place)])
-        with e.at(rest), e.loop(0, width, "rolled", "k") as k:
+        with e.at(rest), e.loop(0, 1 << len(inner), "rolled", "k") as k:
             one = Frame(low, frame, k, inner, e.block)
             operands = [e.advance(base, k), *(one.eval(v, layout) for v in op.operands[1:])]
             e.set(shared, e.add(place, k), e.create(memory_ops.load, operands).results[0])
-        with e.at(rest):
-            e.create(simt_mma.publish)
 
 
 def _start(low: Lowering, pointer: Value, along: int) -> Value | None:

@@ -131,10 +131,9 @@ def _multiply(low: Lowering, op: Op, out: Value, a: Value | None, staged: list[O
     config = ", ".join(map(str, (low.target.spelling(elem), m, n, k, rows, columns, *sides, split)))
     lane, warp = low.thread()
     e.create(simt_mma.mma, [*operands, e.as_value(warp), e.as_value(lane)], {"config": config})
-    ahead = low.overlapped.get(op)
-    if ahead is not None:
-        ahead()
-    e.create(simt_mma.mma_wait, [out], {"count": 1 if ahead else 0})
+    low.flight.groups.append(out)
+    if op in low.following:
+        low.following[op]()
 
 
 def _accumulator(low: Lowering, op: Op, layout: Layout) -> Value:
