@@ -24,6 +24,7 @@ TRAITS = frozenset(
         "elementwise",  # element i of the result depends on element i of the operands alone
         "pure",  # no effect; equal operands give equal results
         "commutative",  # of its first two operands
+        "flushes",  # a GPU may give 0 for a result below the smallest normal float32
         "cheap",  # recomputing it costs less than keeping its result in memory
         "view",  # the result's elements are the operand's, elsewhere placed
         "reads",  # reads device memory

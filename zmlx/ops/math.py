@@ -38,7 +38,10 @@ def _unary(name: str, fn: Any, c: str, ulp: float, doc: str, traits: str = TR, *
 
 
 exp = _unary("exp", np.exp, "exp", 2, "e to the power x")
-exp2 = _unary("exp2", np.exp2, "exp2", 2, "2 to the power x")
+exp2 = _unary(
+    "exp2", np.exp2, "exp2", 2, "2 to the power x; on a GPU, a result below the smallest normal float32 may be 0", TR + " flushes",
+    spell={("cuda", "float32"): "zm_exp2({0})"},
+)  # fmt: skip
 expm1 = _unary("expm1", np.expm1, "expm1", 4, "exp(x) - 1, precise near 0", spell={("metal", "float32"): "zm_expm1({0})"})
 log = _unary("log", np.log, "log", 3, "natural logarithm; NaN below 0, -inf at 0")
 log2 = _unary("log2", np.log2, "log2", 3, "logarithm to base 2")
