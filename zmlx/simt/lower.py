@@ -37,7 +37,7 @@ class Lowering:
     def __init__(self, fn: Function, target: Target, num_warps: int, num_stages: int | None = None) -> None:
         self.fn, self.target, self.num_stages = fn, target, num_stages
         self.num_warps = num_warps if target.is_simt else 1
-        self.axes = analyse(fn)
+        self.axes = analyse(fn, bases=target.vector_bytes or 1)
         self.plan = Plan(fn, self.axes, rereads=not target.is_simt)
         self.place = Placement(fn, self.plan, self.axes, target, self.num_warps)
         self.body = Block([p.value.type for p in fn.params], [p.name for p in fn.params])
