@@ -122,13 +122,14 @@ def _loop_body(
         else:
             low.flight.leave(0)
         low.hazards.loop_end(region)
+        low.scratch.leave()
         low.e.create(control.yield_, [*carried.scalars(ends), *(following() if following is not None else ())])
 
 
 def _enter(low: Lowering) -> None:
     """An iteration follows another: its exchanges through shared memory may meet readers of the one before."""
     low.flight.leave(0)
-    low.scratch.used = True
+    low.scratch.enter()
 
 
 def lower_for(low: Lowering, op: Op) -> None:
@@ -162,7 +163,9 @@ def lower_while(low: Lowering, op: Op) -> None:
         carried.bind(test.args, condition.args)
         low.lower_block(test)
         low.e.create(control.yield_, [low.scalar(test.terminator.operands[0])])
+    tested = low.scratch.state()
     _loop_body(low, region, region.args, carried, body, body.args)
+    low.scratch.restore(tested, low.scratch.state())  # the test comes last
     low.e.loc = op.loc
     new = low.e.create(control.while_, inits, op.attrs, [condition, body])
     carried.bind(op.results, new.results)
@@ -176,11 +179,12 @@ def lower_if(low: Lowering, op: Op) -> None:
             arrays[i] = (layout, low.e.alloc(r.type.elem, layout.registers, "register", r.name or "chosen"))
     blocks = []
     low.flight.leave(0)
-    used, pending = low.scratch.used, list(low.hazards.pending)
-    after: list[tuple[bool, list[Any]]] = []
+    start, pending = low.scratch.state(), list(low.hazards.pending)
+    after: list[tuple[Any, list[Any]]] = []
     for region in op.regions:
         block = Block()
-        low.scratch.used, low.hazards.pending = used, list(pending)
+        low.scratch.restore(start)
+        low.hazards.pending = list(pending)
         with low.e.at(block), low.inner_homes():
             low.lower_block(region)
             ends = region.terminator.operands if region.terminator.name == "yield" else []
@@ -189,9 +193,9 @@ def lower_if(low: Lowering, op: Op) -> None:
             low.flight.leave(0)
             if region.terminator.name == "yield":
                 low.e.create(control.yield_, [low.scalar(v) for i, v in enumerate(ends) if i not in arrays])
-        after.append((low.scratch.used, low.hazards.pending))
+        after.append((low.scratch.state(), low.hazards.pending))
         blocks.append(block)
-    low.scratch.used = any(u for u, _ in after)
+    low.scratch.restore(*(state for state, _ in after))
     low.hazards.pending = [x for _, p in after for x in p]
     low.e.loc = op.loc
     new = low.e.create(control.if_, [low.scalar(op.operands[0])], op.attrs, blocks)

@@ -250,6 +250,7 @@ class Lowering:
         """All threads of the program wait; scope: "shared" or "device" memory becomes visible."""
         if self.target.is_simt:
             self.e.create(simt.barrier, (), {"scope": scope})
+            self.scratch.passed()
 
 
 def lower(fn: Function, target: Target, num_warps: int, num_stages: int | None = None) -> Function:

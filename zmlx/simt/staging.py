@@ -14,7 +14,7 @@ from zmlx import dtypes as dt
 from zmlx.ir.core import Value
 from zmlx.ops import arith, simt_mma
 from zmlx.ops import memory as memory_ops
-from zmlx.simt import memory
+from zmlx.simt import vectors
 from zmlx.simt.convert import prepare
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Coords, Layout, blocked
@@ -177,7 +177,7 @@ def _whole(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Seque
     whole = None if base is None else e.value(simt_mma.is_aligned, base, bytes=CHUNK)
     if len(op.operands) == 3:
         each = [Frame(low, frame, k, inner, e.block) for k in range(1 << len(inner))]
-        whole = e.both(whole, memory._whole_mask(low, each, op.operands[1], layout, x.along))
+        whole = e.both(whole, vectors.whole_mask(low, each, op.operands[1], layout, x.along))
     assert whole is not None
     return whole
 

@@ -71,32 +71,13 @@ class Run:
             n *= 2
         return n
 
-    # Masks
-
-    def is_constant(self, mask: Value, dim: int | None = None) -> bool:
+    def is_constant(self, mask: Value) -> bool:
         """Whether a mask is one and the same along the run."""
-        axes, dim = self.low.axes, self.dim if dim is None else dim
-        return mask in axes and axes[mask].constancy[dim] >= self.length
+        return is_constant(self.low, mask, self.dim, self.length)
 
-    def is_prefix(self, mask: Value, dim: int | None = None) -> bool:
-        """Whether a mask holds for a first part of the run only, so that its last element decides: `offsets < n`."""
-        axes, op = self.low.axes, mask.op
-        dim = self.dim if dim is None else dim
-        if self.is_constant(mask, dim):
-            return True
-        if op is None:
-            return False
-        if op.name == "and":
-            return all(self.is_prefix(v, dim) for v in op.operands)
-        if op.name == "broadcast":
-            return self.is_prefix(op.operands[0], dim)
-        if op.name == "expand_dims":
-            return self.is_prefix(op.operands[0], dim - (dim > op.attrs["axis"] % len(op.results[0].type.shape)))  # type: ignore[union-attr]
-        pair = op.operands if op.name in ("lt", "le") else reversed(op.operands) if op.name in ("gt", "ge") else (None, None)
-        small, large = pair
-        if small not in axes or large not in axes:
-            return False
-        return axes[small].contiguity[dim] >= self.length and axes[large].constancy[dim] >= self.length
+    def is_prefix(self, mask: Value) -> bool:
+        """Whether a mask holds for a first part of the run only."""
+        return is_prefix(self.low, mask, self.dim, self.length)
 
     def some(self, mask: Value) -> Value | None:
         """Whether any element is on; None where that takes as long to find out as to test each."""
@@ -104,12 +85,43 @@ class Run:
 
     def whole(self, mask: Value) -> Value:
         """Whether all elements are on."""
-        if self.is_prefix(mask):
-            return self.each(self.length - 1).eval(mask, self.layout)
-        total = self.each(0).eval(mask, self.layout)
-        for k in range(1, self.length):
-            total = self.low.e.value(arith.and_, total, self.each(k).eval(mask, self.layout))
-        return total
+        return whole_mask(self.low, [self.each(k) for k in range(self.length)], mask, self.layout, self.dim)
+
+
+def is_constant(low: Lowering, mask: Value, dim: int, length: int) -> bool:
+    """Whether a mask is one and the same along a vector."""
+    return mask in low.axes and low.axes[mask].constancy[dim] >= length
+
+
+def is_prefix(low: Lowering, mask: Value, dim: int, length: int) -> bool:
+    """Whether a mask holds for a first part of a vector only, so that its last element decides: `offsets < n`."""
+    axes, op = low.axes, mask.op
+    if is_constant(low, mask, dim, length):
+        return True
+    if op is None:
+        return False
+    if op.name == "and":
+        return all(is_prefix(low, v, dim, length) for v in op.operands)
+    if op.name == "broadcast":
+        return is_prefix(low, op.operands[0], dim, length)
+    if op.name == "expand_dims":
+        rank = len(op.results[0].type.shape)  # type: ignore[union-attr]
+        return is_prefix(low, op.operands[0], dim - (dim > op.attrs["axis"] % rank), length)
+    pair = op.operands if op.name in ("lt", "le") else reversed(op.operands) if op.name in ("gt", "ge") else (None, None)
+    small, large = pair
+    if small not in axes or large not in axes:
+        return False
+    return axes[small].contiguity[dim] >= length and axes[large].constancy[dim] >= length
+
+
+def whole_mask(low: Lowering, each: list[Frame], mask: Value, layout: Layout, dim: int) -> Value:
+    """Whether all elements of a vector are on; `each` stands for one of them after the other."""
+    if is_prefix(low, mask, dim, len(each)):
+        return each[-1].eval(mask, layout)
+    total = each[0].eval(mask, layout)
+    for f in each[1:]:
+        total = low.e.value(arith.and_, total, f.eval(mask, layout))
+    return total
 
 
 def _run(low: Lowering, frame: Frame, pointer: Value, layout: Layout) -> tuple[int, int]:
