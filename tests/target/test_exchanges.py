@@ -111,22 +111,56 @@ def while_(x: np.ndarray, n: int) -> np.ndarray:
     return x + x.min()
 
 
+@zmlx.jit
+def together_kernel(x_ptr, out_ptr, n, N: tl.constexpr):
+    at = tl.arange(0, N)
+    x = tl.load(x_ptr + at)
+    mean = tl.sum(x, axis=0) / n
+    squares = tl.sum(x * x, axis=0)  # needs no mean: one barrier for both, and the two below
+    best, where = tl.max(x, axis=0, return_indices=True)
+    low = tl.min(x + tl.load(x_ptr + at) * n, axis=0)
+    tl.store(out_ptr + at, tl.where(at == where, squares, mean * n) + best * low)
+
+
+def together(x: np.ndarray, n: int) -> np.ndarray:
+    mean = x.sum() / np.float32(n) * n if n else np.float32(np.nan)
+    out = np.full_like(x, mean)
+    out[x.argmax()] = (x * x).sum()
+    return out + x.max() * (x + x * n).min()
+
+
+@zmlx.jit
+def stored_kernel(x_ptr, out_ptr, n, N: tl.constexpr):
+    at = tl.arange(0, N)
+    total = tl.sum(tl.load(x_ptr + at), axis=0)
+    tl.store(out_ptr + at, tl.load(x_ptr + at) + n)
+    tl.debug_barrier()
+    tl.store(out_ptr + at, total + tl.sum(tl.load(out_ptr + (at + 1) % N), axis=0))  # not before the store
+
+
+def stored(x: np.ndarray, n: int) -> np.ndarray:
+    return np.full_like(x, x.sum() + (x + n).sum())
+
+
 KERNELS = {
     "straight": (straight_kernel, straight),
     "one": (one_kernel, one),
     "two": (two_kernel, two),
     "nested": (nested_kernel, nested),
     "while": (while_kernel, while_),
+    "together": (together_kernel, together),
+    "stored": (stored_kernel, stored),
 }
 
 
 @pytest.mark.parametrize("n", [0, 1, 4])
+@pytest.mark.parametrize("warps", [1, 4, 16])
 @pytest.mark.parametrize("name", KERNELS)
-def test_exchanges(name: str, n: int, each_target: str) -> None:
+def test_exchanges(name: str, warps: int, n: int, each_target: str) -> None:
     kernel, want = KERNELS[name]
     x = np.random.default_rng(n).integers(-9, 10, N).astype(np.float32)
     with zmlx.use_target(each_target):
-        out = kernel[(1,)](mx.array(x), zmlx.empty((N,), mx.float32), n, N=N, num_warps=4)
+        out = kernel[(1,)](mx.array(x), zmlx.empty((N,), mx.float32), n, N=N, num_warps=warps)
     np.testing.assert_array_equal(np.array(out), want(x, n))
 
 
@@ -140,3 +174,7 @@ def test_exchanges_that_take_turns_need_one_barrier_each() -> None:
     assert barriers(straight_kernel) == 5
     assert barriers(one_kernel) == 2  # the next iteration writes what this one read
     assert barriers(two_kernel) == 3
+
+
+def test_reductions_that_do_not_need_each_other_share_a_barrier() -> None:
+    assert barriers(together_kernel) == 1

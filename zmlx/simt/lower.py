@@ -14,6 +14,7 @@ from zmlx.ir.core import Block, Function, Op, Param, Value
 from zmlx.ir.types import Type
 from zmlx.ops import control, simt
 from zmlx.ops.arith import and_
+from zmlx.passes import gather
 from zmlx.passes.axis import analyse
 from zmlx.simt import control as control_flow
 from zmlx.simt import dot, memory, reduce, scan
@@ -255,6 +256,8 @@ class Lowering:
 
 def lower(fn: Function, target: Target, num_warps: int, num_stages: int | None = None) -> Function:
     """The SIMT function of a kernel for a target."""
+    if target.is_simt:
+        gather.run(fn)
     return Lowering(fn, target, num_warps, num_stages).run()
 
 
