@@ -21,6 +21,7 @@ from zmlx.simt import dot, memory, reduce, scan
 from zmlx.simt.analysis import Plan
 from zmlx.simt.barriers import Hazards
 from zmlx.simt.convert import prepare
+from zmlx.simt.early import Early
 from zmlx.simt.emit import Emit
 from zmlx.simt.flight import Flight
 from zmlx.simt.frame import Frame, walk
@@ -52,6 +53,7 @@ class Lowering:
         self.flight = Flight(self)
         self.following: dict[Op, Callable[[], None]] = {}  # what is emitted once a product has been started
         self.hazards = Hazards(self)
+        self.early = Early(self)
         self._thread: tuple[Value | int, Value | int] | None = None
         self._parts: dict[object, Value | int] = {}
         self._pulled: dict[tuple[Value, Layout], Layout] = {}

@@ -7,22 +7,13 @@
 #define INFINITY __int_as_float(0x7f800000)
 #endif
 
-// Vector accesses: N neighbouring elements, N * sizeof(T) = 2, 4, 8 or 16 bytes. An address that is not a multiple of that
-// (a view of an array, a row of odd length) is accessed element by element.
+// Vector accesses: N neighbouring elements, N * sizeof(T) = 2, 4, 8 or 16 bytes, at any address that is aligned to T. Stores to
+// an address that is not a multiple of that (a view of an array) go element by element.
 template <int bytes> struct zm_words;
 template <> struct zm_words<2> { using type = unsigned short; };
 template <> struct zm_words<4> { using type = unsigned int; };
 template <> struct zm_words<8> { using type = uint2; };
 template <> struct zm_words<16> { using type = uint4; };
-template <int N, class T> ZM_FN void zm_vload(T* array, const T* from) {
-    if ((unsigned long long)from % (N * sizeof(T)) != 0) {
-#pragma unroll
-        for (int i = 0; i < N; ++i) array[i] = from[i];
-        return;
-    }
-    typename zm_words<N * sizeof(T)>::type words = *(const typename zm_words<N * sizeof(T)>::type*)from;
-    memcpy(array, &words, sizeof words);
-}
 template <int N, class T> ZM_FN void zm_vstore(T* to, const T* array) {
     if ((unsigned long long)to % (N * sizeof(T)) != 0) {
 #pragma unroll
@@ -63,7 +54,7 @@ template <int N, class T> ZM_FN void zm_vload_shifted(T* array, const T* from, b
     constexpr int B = N * sizeof(T), W = B / 4;
     using Word = typename zm_words<B>::type;
     unsigned at = (unsigned)(unsigned long long)from % B;
-    const Word* p = (const Word*)((unsigned long long)from - at);
+    const Word* p = (const Word*)((const char*)from - at);
     Word low = {}, high = {};
     if (first) low = p[0];
     if (last && at != 0) high = p[1];
@@ -72,6 +63,21 @@ template <int N, class T> ZM_FN void zm_vload_shifted(T* array, const T* from, b
     memcpy(words + W, &high, B);
     zm_extract<T, W>(words, at);
     memcpy(array, words, B);
+}
+
+// The same where most addresses are aligned.
+template <int N, class T> ZM_FN void zm_vload(T* array, const T* from) {
+    if ((unsigned long long)from % (N * sizeof(T)) != 0) {
+        if constexpr (N * sizeof(T) >= 4) {
+            zm_vload_shifted<N>(array, from, true, true);
+        } else {
+#pragma unroll
+            for (int i = 0; i < N; ++i) array[i] = from[i];
+        }
+        return;
+    }
+    typename zm_words<N * sizeof(T)>::type words = *(const typename zm_words<N * sizeof(T)>::type*)from;
+    memcpy(array, &words, sizeof words);
 }
 
 // Stores this lane's `count` elements, vectors of N, whose neighbours in memory are those of the lanes beside it (groups of
@@ -99,7 +105,7 @@ template <int N, int count, int lanes, class T> ZM_FN int zm_vstore_shifted(T* t
     memcpy(before, array + count - N, B);
 #pragma unroll
     for (int i = 0; i < W; ++i) before[i] = __shfl_up_sync(every, before[i], 1);
-    Word* p = (Word*)((unsigned long long)to - at);
+    Word* p = (Word*)((char*)to - at);
 #pragma unroll
     for (int v = 0; v < V; ++v) {
         unsigned words[2 * W];
