@@ -65,10 +65,9 @@ class Scratch:
         for loop in self.loops:
             if loop.fresh:
                 loop.written.append(part)
-        under_way = len(self.low.flight.groups)
         yield self._place(wanted, part[0])[0]
         self.readers.append(part)
-        if len(self.low.flight.groups) > under_way:
+        if self.low.flight.groups and part[1] - part[0] >= ALIGN:  # what products read is not small
             self.flying.append(part)
 
     def _turn(self, wanted: list[tuple[Elem, int, str]]) -> Part:
