@@ -1,11 +1,32 @@
 #ifndef ZM_CUDA_VECTOR_H
 #define ZM_CUDA_VECTOR_H
+template <int bytes> struct zm_bits_of { using type = unsigned char; };
+template <> struct zm_bits_of<2> { using type = unsigned short; };
+template <int bytes> using zm_bits = typename zm_bits_of<bytes>::type;
 #ifndef NAN
 #define NAN __int_as_float(0x7fc00000)
 #endif
 #ifndef INFINITY
 #define INFINITY __int_as_float(0x7f800000)
 #endif
+
+// An array of elements smaller than a word, in words: where branches meet, an array of halves would be taken apart, one register
+// an element, and so wait for the load behind it.
+template <class T, int N> struct alignas(N * sizeof(T) % 16 == 0 ? 16 : 4) zm_array {
+    static constexpr int each = 4 / sizeof(T), bits = 8 * sizeof(T);
+    unsigned words[(N + each - 1) / each];
+    __device__ __forceinline__ T get(int i) const {
+        zm_bits<sizeof(T)> b = words[i / each] >> (i % each * bits);
+        return zm_bitcast<T>(b);
+    }
+    __device__ __forceinline__ void set(int i, T x) {
+        int shift = i % each * bits;
+        words[i / each] = (words[i / each] & ~(((1u << bits) - 1) << shift)) | (unsigned)zm_bitcast<zm_bits<sizeof(T)>>(x) << shift;
+    }
+    __device__ __forceinline__ T operator[](int i) const { return get(i); }
+    __device__ __forceinline__ T* operator+(int i) { return (T*)(words + i / each); }
+    __device__ __forceinline__ operator T*() { return (T*)words; }
+};
 
 // Vector accesses: N neighbouring elements, N * sizeof(T) = 2, 4, 8 or 16 bytes, at any address that is aligned to T. Stores to
 // an address that is not a multiple of that (a view of an array) go element by element.
@@ -14,14 +35,16 @@ template <> struct zm_words<2> { using type = unsigned short; };
 template <> struct zm_words<4> { using type = unsigned int; };
 template <> struct zm_words<8> { using type = uint2; };
 template <> struct zm_words<16> { using type = uint4; };
-template <int N, class T> ZM_FN void zm_vstore(T* to, const T* array) {
-    if ((unsigned long long)to % (N * sizeof(T)) != 0) {
-#pragma unroll
-        for (int i = 0; i < N; ++i) to[i] = array[i];
-        return;
-    }
+template <int N, class T> ZM_FN void zm_vstore(T* to, const zm_id<T>* array) {
     typename zm_words<N * sizeof(T)>::type words;
     memcpy(&words, array, sizeof words);
+    if ((unsigned)(unsigned long long)to % (N * sizeof(T)) != 0) {
+        T each[N];
+        memcpy(each, &words, sizeof words);
+#pragma unroll
+        for (int i = 0; i < N; ++i) to[i] = each[i];
+        return;
+    }
     *(typename zm_words<N * sizeof(T)>::type*)to = words;
 }
 
@@ -50,7 +73,7 @@ template <class T, int W> ZM_FN void zm_extract(unsigned (&words)[2 * W], unsign
 }
 
 // first, last: whether the word of the first element, and that of the last one, may be read.
-template <int N, class T> ZM_FN void zm_vload_shifted(T* array, const T* from, bool first, bool last) {
+template <int N, class T> ZM_FN void zm_vload_shifted(zm_id<T>* array, const T* from, bool first, bool last) {
     constexpr int B = N * sizeof(T), W = B / 4;
     using Word = typename zm_words<B>::type;
     unsigned at = (unsigned)(unsigned long long)from % B;
@@ -66,8 +89,8 @@ template <int N, class T> ZM_FN void zm_vload_shifted(T* array, const T* from, b
 }
 
 // The same where most addresses are aligned.
-template <int N, class T> ZM_FN void zm_vload(T* array, const T* from) {
-    if ((unsigned long long)from % (N * sizeof(T)) != 0) {
+template <int N, class T> ZM_FN void zm_vload(zm_id<T>* array, const T* from) {
+    if ((unsigned)(unsigned long long)from % (N * sizeof(T)) != 0) {
         if constexpr (N * sizeof(T) >= 4) {
             zm_vload_shifted<N>(array, from, true, true);
         } else {
@@ -82,7 +105,7 @@ template <int N, class T> ZM_FN void zm_vload(T* array, const T* from) {
 
 // Stores this lane's `count` elements, vectors of N, whose neighbours in memory are those of the lanes beside it (groups of
 // `lanes`), as far as they form whole aligned vectors with these; returns a bit for each element that is left.
-template <int N, int count, int lanes, class T> ZM_FN int zm_vstore_shifted(T* to, const T* array, bool whole) {
+template <int N, int count, int lanes, class T> ZM_FN int zm_vstore_shifted(T* to, const zm_id<T>* array, bool whole) {
     constexpr int B = N * sizeof(T), W = B / 4, V = count / N;
     constexpr unsigned every = 0xffffffffu, all = every >> (32 - count);
     using Word = typename zm_words<B>::type;
