@@ -21,10 +21,10 @@ from zmlx.simt import dot, memory, reduce, scan
 from zmlx.simt.analysis import Plan
 from zmlx.simt.barriers import Hazards
 from zmlx.simt.convert import prepare
-from zmlx.simt.early import Early
 from zmlx.simt.emit import Emit
 from zmlx.simt.flight import Flight
 from zmlx.simt.frame import Frame, walk
+from zmlx.simt.homes import Homes
 from zmlx.simt.layout import Coords, Layout
 from zmlx.simt.placement import Placement
 from zmlx.simt.shared import Scratch
@@ -53,7 +53,7 @@ class Lowering:
         self.flight = Flight(self)
         self.following: dict[Op, Callable[[], None]] = {}  # what is emitted once a product has been started
         self.hazards = Hazards(self)
-        self.early = Early(self)
+        self.home = Homes(self)
         self._thread: tuple[Value | int, Value | int] | None = None
         self._parts: dict[object, Value | int] = {}
         self._pulled: dict[tuple[Value, Layout], Layout] = {}
@@ -134,9 +134,9 @@ class Lowering:
     def flush_kept(self) -> None:
         """Computes the kept values that are waiting: neighbours of one layout in one loop, where they share what they need."""
         while self._waiting:
-            layout = self.place.of(self._waiting[0])
-            group = [v for v in self._waiting if self.place.of(v) == layout]
-            self._waiting = [v for v in self._waiting if self.place.of(v) != layout]
+            layout = self.home.of(self._waiting[0])
+            group = [v for v in self._waiting if self.home.of(v) == layout]
+            self._waiting = [v for v in self._waiting if self.home.of(v) != layout]
             prepare(self, [(v, layout) for v in group])
             arrays = [self.e.alloc(v.type.elem, layout.registers, "register", v.name) for v in group]
             with self.nest(layout) as frame:

@@ -30,8 +30,8 @@ def lower_load(low: Lowering, op: Op) -> None:
     value = op.results[0]
     if low.plan.sink.get(value) is None:
         return
-    early = low.early.layout(op) if value not in low.plan.kept else None
-    layout = early or low.place.of(value)
+    early = low.home.early(op) if value not in low.plan.kept else None
+    layout = early or low.home.of(value)
     low.hazards.access(op, layout)
     if (early or value in low.plan.kept) and not vectors.load_tile(low, op, layout):
         low.materialise(value, layout)
