@@ -16,7 +16,7 @@ from zmlx.ops import control, simt
 from zmlx.ops.arith import and_
 from zmlx.passes.axis import analyse
 from zmlx.simt import control as control_flow
-from zmlx.simt import dot, memory, reduce, scan
+from zmlx.simt import dot, epilogue, memory, reduce, scan
 from zmlx.simt.analysis import Plan
 from zmlx.simt.barriers import Hazards
 from zmlx.simt.convert import prepare
@@ -267,7 +267,7 @@ def _ignore(low: Lowering, op: Op) -> None:
 
 _SINKS = {
     "load": memory.lower_load,
-    "store": memory.lower_store,
+    "store": epilogue.lower_store,
     "atomic_rmw": memory.lower_atomic,
     "atomic_cas": memory.lower_atomic,
     "device_print": memory.lower_debug,

@@ -136,7 +136,8 @@ def _whole_mask(low: Lowering, each: list[Frame], mask: Value, layout: Layout, d
     return total
 
 
-def lower_store(low: Lowering, op: Op) -> None:
+def lower_store(low: Lowering, op: Op, wanted: Layout | None = None) -> None:
+    """wanted: the layout to store in, if not the one in which the value is made."""
     pointer, value = op.operands[:2]
     e = low.e
     if not pointer.type.shape:  # type: ignore[union-attr]
@@ -145,7 +146,7 @@ def lower_store(low: Lowering, op: Op) -> None:
             e.create(memory.store, [low.scalar(v) for v in op.operands])
         return
     shape = pointer.type.shape  # type: ignore[union-attr]
-    layout = low.place.natural(value) or low.place.default(shape)
+    layout = wanted or low.place.natural(value) or low.place.default(shape)
     low.hazards.access(op, layout)
     prepare(low, [(v, layout) for v in op.operands])
     with e.guard(low.owner(layout)), low.nest(layout) as frame:

@@ -129,8 +129,7 @@ def _multiply(low: Lowering, op: Op, out: Value, a: Value | None, staged: list[O
     split = 3 if op.attrs.get("input_precision") == "tf32x3" else 1
     sides = (side for pair in zip(row_bytes, along_k, strict=True) for side in pair)
     config = ", ".join(map(str, (low.target.spelling(elem), m, n, k, rows, columns, *sides, split)))
-    lane, warp = low.thread()
-    e.create(simt_mma.mma, [*operands, e.as_value(warp), e.as_value(lane)], {"config": config})
+    e.create(simt_mma.mma, [*operands, e.as_value(low.thread()[0])], {"config": config})
     low.flight.groups.append(out)
     if op in low.following:
         low.following[op]()

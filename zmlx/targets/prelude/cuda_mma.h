@@ -20,6 +20,17 @@ ZM_FN unsigned zm_start(const void* shared) {
     return at;
 }
 
+// 2, 4, 8 or 16 bytes of registers to shared memory and back; the address is a multiple of them.
+template <int N, class T> ZM_FN void zm_put(T* to, const T* array) {
+    typename zm_words<N * sizeof(T)>::type words;
+    memcpy(&words, array, sizeof words);
+    *(typename zm_words<N * sizeof(T)>::type*)to = words;
+}
+template <int N, class T> ZM_FN void zm_take(T* array, const T* from) {
+    typename zm_words<N * sizeof(T)>::type words = *(const typename zm_words<N * sizeof(T)>::type*)from;
+    memcpy(array, &words, sizeof words);
+}
+
 // ---- copies from device to shared memory that run beside the program ---------------------------------------------------
 
 ZM_FN void zm_copy_async16(unsigned to, const void* from) {
@@ -196,7 +207,7 @@ template <int R> ZM_FN void zm_hold(unsigned (&x)[R][4]) {
 // Warps: WM along the rows, then WN along the columns; what remains repeats. A thread's part of acc, fastest first: two
 // neighbours of a row, rows 8 apart, columns 8 apart, rows 16 * WM apart; of `a` in registers likewise (its columns are k).
 // AR, BR: bytes of a row of the operand in shared memory (AR = 0: registers); AK, BK: whether its rows run along k.
-// `a` is registers or an address in shared memory, as `b` is.
+// `a` is registers or an address in shared memory, as `b` is; `warp` is one number for a warp's lanes, known to be so.
 template <class T, int M, int N, int K, int WM, int WN, int AR, bool AK, int BR, bool BK, int SPLIT, class Acc, int R, class Left>
 ZM_FN void zm_mma(Acc (&acc)[R], Left a, unsigned b, int warp, int lane) {
     constexpr int E = sizeof(T), STEP = 32 / E, PASSES = M / (16 * WM), NW = N / WN;
@@ -205,8 +216,11 @@ ZM_FN void zm_mma(Acc (&acc)[R], Left a, unsigned b, int warp, int lane) {
     const int m0 = warp % WM * 16, n0 = warp / WM % WN * NW;
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     if constexpr (E == 2 && WM % 4 == 0 && BR >= 32 && (AR == 0 || AR == 128 || (AK && AR >= 32))) {
-        const int first = __shfl_sync(0xffffffffu, m0 / 64 * 64, 0), column = __shfl_sync(0xffffffffu, n0, 0);
-        const unsigned from_b = b + (BK ? column * BR : column * E / BR * (BP * BR) + column * E % BR);
+        const int first = m0 / 64 * 64, column = n0;
+        // Descriptors of the first step; later ones differ by numbers that are known here.
+        const unsigned long long second = zm_descriptor<BR>(b + (BK ? column * BR : column * E / BR * (BP * BR) + column * E % BR), BK ? 16 : BP * BR, 8 * BR);
+        unsigned long long left = 0;
+        if constexpr (AR != 0) left = zm_descriptor<AR>(a + (AK ? first * AR : first * E / AR * (AP * AR)), AK ? 16 : AP * AR, 8 * AR);
         unsigned words[PASSES * K / STEP][4];
         if constexpr (AR == 0) {
 #pragma unroll
@@ -217,17 +231,15 @@ ZM_FN void zm_mma(Acc (&acc)[R], Left a, unsigned b, int warp, int lane) {
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
         for (int pass = 0; pass < PASSES; ++pass) {
-            const int row = pass * 16 * WM + first;
 #pragma unroll
             for (int k = 0; k < K; k += STEP) {
-                const unsigned at_b = from_b + (BK ? k * E / BR * (BP * BR) + k * E % BR : k * BR);
-                const unsigned long long second = zm_descriptor<BR>(at_b, BK ? 16 : BP * BR, 8 * BR);
+                const int row = pass * 16 * WM, to_b = BK ? k * E / BR * (BP * BR) + k * E % BR : k * BR;
                 float* d = acc + pass * (NW / 2);
                 if constexpr (AR == 0) {
-                    zm_wgmma<NW>::template step<!BK>(d, words[(pass * K + k) / STEP], second, T());
+                    zm_wgmma<NW>::template step<!BK>(d, words[(pass * K + k) / STEP], second + (to_b >> 4), T());
                 } else {
-                    const unsigned at_a = a + (AK ? k * E / AR * (AP * AR) + row * AR + k * E % AR : row * E / AR * (AP * AR) + k * AR);
-                    zm_wgmma<NW>::template step<!AK, !BK>(d, zm_descriptor<AR>(at_a, AK ? 16 : AP * AR, 8 * AR), second, T());
+                    const int to_a = AK ? k * E / AR * (AP * AR) + row * AR + k * E % AR : row * E / AR * (AP * AR) + k * AR;
+                    zm_wgmma<NW>::template step<!AK, !BK>(d, left + (to_a >> 4), second + (to_b >> 4), T());
                 }
             }
         }
