@@ -17,6 +17,8 @@ copy_async = define("copy_async", ("ptr", "array", "index"), none(3), traits="ef
 copies_commit = define("copies_commit", (), none(0), traits="effect", spell={"cuda": "zm_copies_commit()"})
 # Until at most `count` groups of copies are under way; a barrier then shows them to all threads.
 copies_wait = define("copies_wait", (), none(0), attrs=("count",), traits="effect", spell={"cuda": "zm_copies_wait<{count}>()"})
+# The barriers of a ring of `stages` (zm_ring_…). do: make, end (of the ring); fill, filled, freed, free (of a stage).
+ring = define("ring", ("ring", "stage?", "phase?"), lambda types, attrs, regions: (), attrs=("do", "stages"), traits="effect")
 # array[offset : offset + width] of this thread to shared[index …], at once.
 put = define(
     "put", ("shared", "index", "array"), none(3), attrs=("width",), traits="effect",

@@ -90,6 +90,16 @@ class CudaPrinter(CPrinter):
         pointer, array, index = op.operands
         self.line(f"zm_copy_async16({self.place(array, index)}, {self.use(pointer)});")
 
+    def op_ring(self, op: Op) -> None:
+        self.flush(op)
+        do, stages = op.attrs["do"], op.attrs["stages"]
+        self.addresses = True
+        array = op.operands[0]
+        operands = [f"zm_base + {array.op.attrs['offset']}", *(self.use(v) for v in op.operands[1:])]  # type: ignore[union-attr]
+        if do == "make":
+            operands.append(str(self.fn.attrs["threads"]))
+        self.line(f"zm_ring_{do}{'' if do in ('fill', 'filled') else f'<{stages}>'}({', '.join(operands)});")
+
     def op_mma(self, op: Op) -> None:
         self.flush(op)
         acc, a, a_at, b, b_at, lane = op.operands

@@ -39,6 +39,45 @@ ZM_FN void zm_copy_async16(unsigned to, const void* from) {
 ZM_FN void zm_copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most N groups are under way.
 template <int N> ZM_FN void zm_copies_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+
+// A ring of S stages, at an address in shared memory: S barriers that say that a stage is filled, S that it is free again. A
+// thread so waits for those whose work it needs, not for all to be where it is. `phase`: whether the ring has been round an odd
+// number of times.
+template <int S> ZM_FN void zm_ring_make(unsigned ring, int threads) {
+    if (threadIdx.x == 0) {
+#pragma unroll
+        for (int i = 0; i < 2 * S; ++i)
+            asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(ring + 8 * i), "r"(i < S ? threads : threads / 32) : "memory");
+    }
+    __syncthreads();
+}
+template <int S> ZM_FN void zm_ring_end(unsigned ring) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+#pragma unroll
+        for (int i = 0; i < 2 * S; ++i) asm volatile("mbarrier.inval.shared.b64 [%0];" ::"r"(ring + 8 * i) : "memory");
+    }
+}
+ZM_FN void zm_ring_wait(unsigned barrier, int phase) {
+#if __CUDA_ARCH__ >= 900
+#define ZM_WAIT "try_wait"
+#else
+#define ZM_WAIT "test_wait"
+#endif
+    asm volatile("{ .reg .pred p; again: mbarrier." ZM_WAIT ".parity.shared.b64 p, [%0], %1; @p bra done; bra again; done: }"
+                 ::"r"(barrier), "r"(phase) : "memory");
+}
+// Once the copies that this thread has started are there, it has filled its part of a stage.
+ZM_FN void zm_ring_fill(unsigned ring, int stage) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(ring + 8 * stage) : "memory");
+}
+ZM_FN void zm_ring_filled(unsigned ring, int stage, int phase) { zm_ring_wait(ring + 8 * stage, phase); }
+template <int S> ZM_FN void zm_ring_freed(unsigned ring, int stage, int phase) { zm_ring_wait(ring + 8 * (S + stage), phase ^ 1); }
+template <int S> ZM_FN void zm_ring_free(unsigned ring, int stage) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        asm volatile("{ .reg .b64 t; mbarrier.arrive.shared.b64 t, [%0]; }" ::"r"(ring + 8 * (S + stage)) : "memory");
+}
 // What this thread has stored in shared memory is seen by wgmma, which reads it on a path of its own, after a barrier.
 ZM_FN void zm_publish() {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
