@@ -112,11 +112,17 @@ def test_dropout_is_a_function_of_the_seed() -> None:
     assert set(np.array(first).tolist()) == {0.0, 2.0}
 
 
-def test_softmax_of_special_values_is_mlxs() -> None:
+@pytest.mark.parametrize("columns", [3, 9000], ids=["tile", "loop"])
+@pytest.mark.parametrize("name", ["softmax", "logsumexp", "row_sum", "rms_norm", "layer_norm", "add_rms_norm", "swiglu"])
+def test_special_values_are_mlxs(name: str, columns: int) -> None:
     inf, nan = float("inf"), float("nan")
-    x = mx.array([[0.0, -inf, 1.0], [inf, 0.0, 1.0], [nan, 0.0, 1.0], [-inf, -inf, -inf], [3e38, -3e38, 0.0]])
-    got, theirs = np.array(BY_NAME["softmax"].call(x)), np.array(mx.softmax(x, axis=-1))
-    assert np.allclose(got, theirs, equal_nan=True, atol=1e-6)
+    rows = [[0.0, -inf, 1.0], [inf, 0.0, 1.0], [nan, 0.0, 1.0], [inf, -inf, nan], [-inf] * 3, [80.0, -80.0, 0.0], [1e18, -1e18, 0.0]]
+    x = mx.concatenate([mx.array(rows)] * (columns // 3), axis=1)
+    entry = BY_NAME[name]
+    args = {"swiglu": (x, x), "rms_norm": (x, x[0]), "add_rms_norm": (x, x, x[0])}.get(name, (x,))
+    got, theirs = outputs(entry.call(*args)), outputs(entry.baseline(*args))
+    for ours, other in zip(got, theirs, strict=True):
+        assert np.allclose(np.array(ours), np.array(other), equal_nan=True, rtol=1e-5, atol=1e-6), (ours, other)
 
 
 def test_inputs_need_not_be_contiguous() -> None:
