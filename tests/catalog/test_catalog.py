@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 
@@ -125,10 +126,18 @@ def test_special_values_are_mlxs(name: str, columns: int) -> None:
         assert np.allclose(np.array(ours), np.array(other), equal_nan=True, rtol=1e-5, atol=1e-6), (ours, other)
 
 
+def test_cross_entropy_of_a_target_outside_the_vocabulary_is_nan() -> None:
+    loss = np.array(BY_NAME["cross_entropy"].call(mx.zeros((4, 5)), mx.array([5, -1, 4, -100])))
+    assert np.isnan(loss[:2]).all() and np.allclose(loss[2:], [np.log(5), 0])
+
+
 def test_inputs_need_not_be_contiguous() -> None:
     x = mx.random.normal((40, 30))
     assert mx.allclose(BY_NAME["softmax"].call(x.T), mx.softmax(x.T, axis=-1), atol=1e-6)
     assert mx.allclose(BY_NAME["add"].call(x[::2], x[1::2]), x[::2] + x[1::2])
+    assert mx.allclose(BY_NAME["row_sum"].call(x.T), mx.sum(x.T, axis=-1), atol=1e-4)
+    targets = mx.arange(60)[::2] % 40
+    assert mx.allclose(BY_NAME["cross_entropy"].call(x.T, targets), nn.losses.cross_entropy(x.T, targets), atol=1e-5)
 
 
 ones = mx.ones
@@ -138,6 +147,13 @@ REFUSED = {
     "mixed": ("add", (ones(3), ones(3, mx.float16)), {}, ArrayError, "cast one"),
     "shape": ("add", (ones(3), ones(4)), {}, ArrayError, r"\(3,\) is needed"),
     "scalar": ("softmax", (mx.array(1.0),), {}, ArrayError, "at least 1"),
+    "up": ("swiglu", (ones(3), ones(4)), {}, ArrayError, r"\(3,\) is needed"),
+    "residual": ("add_rms_norm", (ones((2, 4)), ones(4), ones(4)), {}, ArrayError, r"\(2, 4\) is needed"),
+    "layer bias": ("layer_norm", (ones((2, 4)), None, ones(3)), {}, ArrayError, r"bias .*\(4,\) is needed"),
+    "float targets": ("cross_entropy", (ones((2, 4)), ones(2)), {}, ArrayError, "astype.mx.int32"),
+    "target list": ("cross_entropy", (ones((2, 4)), [1, 2]), {}, ArrayError, "wrap it"),
+    "targets": ("cross_entropy", (ones((2, 4)), ones(3, mx.int32)), {}, ArrayError, r"\(2,\) is needed"),
+    "no classes": ("cross_entropy", (ones((2, 0)), ones(2, mx.int32)), {}, ArrayError, "one logit a class"),
     "weight": ("rms_norm", (ones((2, 4)), ones(3)), {}, ArrayError, r"\(4,\) is needed"),
     "form": ("gelu", (ones(3),), {"approximate": "sigmoid"}, ArgumentError, '"tanh"'),
     "p": ("dropout", (ones(3), 1.0), {}, ArgumentError, "from 0 up to"),
