@@ -131,6 +131,12 @@ def test_cross_entropy_of_a_target_outside_the_vocabulary_is_nan() -> None:
     assert np.isnan(loss[:2]).all() and np.allclose(loss[2:], [np.log(5), 0])
 
 
+def test_gather_add_of_a_row_outside_the_table_is_nan() -> None:
+    x, table = mx.ones((4, 5)), mx.arange(10.0).reshape(2, 5)
+    got = np.array(BY_NAME["gather_add"].call(x, table, mx.array([2, 1, -3, -2])))
+    assert np.isnan(got[[0, 2]]).all() and np.array_equal(got[[1, 3]], 1 + np.array(table)[[1, 0]])
+
+
 def test_inputs_need_not_be_contiguous() -> None:
     x = mx.random.normal((40, 30))
     assert mx.allclose(BY_NAME["softmax"].call(x.T), mx.softmax(x.T, axis=-1), atol=1e-6)
@@ -154,6 +160,11 @@ REFUSED = {
     "target list": ("cross_entropy", (ones((2, 4)), [1, 2]), {}, ArrayError, "wrap it"),
     "targets": ("cross_entropy", (ones((2, 4)), ones(3, mx.int32)), {}, ArrayError, r"\(2,\) is needed"),
     "no classes": ("cross_entropy", (ones((2, 0)), ones(2, mx.int32)), {}, ArrayError, "one logit a class"),
+    "table": ("gather_add", (ones((2, 4)), ones((3, 5)), ones(2, mx.int32)), {}, ArrayError, r"\(3, 4\) is needed"),
+    "no rows": ("gather_add", (ones((2, 4)), ones((0, 4)), ones(2, mx.int32)), {}, ArrayError, r"\(1, 4\) is needed"),
+    "index": ("gather_add", (ones((2, 4)), ones((3, 4)), ones(2)), {}, ArrayError, "astype.mx.int32"),
+    "odd dims": ("rope", (ones((1, 2, 8)), 5), {}, ArgumentError, "from 2 to .* 8"),
+    "base": ("rope", (ones((1, 2, 8)), 8), {"base": 0.0}, ArgumentError, "10000.0"),
     "weight": ("rms_norm", (ones((2, 4)), ones(3)), {}, ArrayError, r"\(4,\) is needed"),
     "form": ("gelu", (ones(3),), {"approximate": "sigmoid"}, ArgumentError, '"tanh"'),
     "p": ("dropout", (ones(3), 1.0), {}, ArgumentError, "from 0 up to"),
