@@ -137,6 +137,24 @@ def test_gather_add_of_a_row_outside_the_table_is_nan() -> None:
     assert np.isnan(got[[0, 2]]).all() and np.array_equal(got[[1, 3]], 1 + np.array(table)[[1, 0]])
 
 
+@pytest.mark.parametrize("columns", [200, 4500], ids=["tile", "loop"])
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16], ids=word)
+def test_topk_takes_the_earlier_of_equals_and_nan_first(dtype: mx.Dtype, columns: int) -> None:
+    values = np.random.default_rng(0).integers(-3, 4, (5, columns)).astype(np.float32)
+    values[values == 2] = -0.0
+    values[1, [150, 20, 60]] = np.nan, -np.nan, np.inf
+    values[2, :] = -np.inf
+    values[3, 100] = 1e-7  # subnormal in float16
+    x = mx.array(values).astype(dtype)
+    values = np.array(x.astype(mx.float32))
+    order = np.argsort(np.where(np.isnan(values), -np.inf, -values) - 0.0, axis=1, kind="stable")
+    nans = np.isnan(np.take_along_axis(values, order, axis=1))
+    order = np.take_along_axis(order, np.argsort(~nans, axis=1, kind="stable"), axis=1)[:, :13]
+    got, indices = BY_NAME["topk"].call(x, k=13)
+    assert np.array_equal(np.array(indices), order)
+    assert np.array_equal(np.array(got.astype(mx.float32)), np.take_along_axis(values, order, axis=1), equal_nan=True)
+
+
 def test_inputs_need_not_be_contiguous() -> None:
     x = mx.random.normal((40, 30))
     assert mx.allclose(BY_NAME["softmax"].call(x.T), mx.softmax(x.T, axis=-1), atol=1e-6)
@@ -165,6 +183,8 @@ REFUSED = {
     "index": ("gather_add", (ones((2, 4)), ones((3, 4)), ones(2)), {}, ArrayError, "astype.mx.int32"),
     "odd dims": ("rope", (ones((1, 2, 8)), 5), {}, ArgumentError, "from 2 to .* 8"),
     "base": ("rope", (ones((1, 2, 8)), 8), {"base": 0.0}, ArgumentError, "10000.0"),
+    "too many": ("topk", (ones((2, 4)), 5), {}, ArgumentError, "from 1 to 4"),
+    "most": ("topk", (ones((2, 400)), 65), {}, ArgumentError, "from 1 to 64.*mx.sort"),
     "weight": ("rms_norm", (ones((2, 4)), ones(3)), {}, ArrayError, r"\(4,\) is needed"),
     "form": ("gelu", (ones(3),), {"approximate": "sigmoid"}, ArgumentError, '"tanh"'),
     "p": ("dropout", (ones(3), 1.0), {}, ArgumentError, "from 0 up to"),
