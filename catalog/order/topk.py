@@ -34,7 +34,7 @@ def keys_of(ranks, cols, WIDE: tl.constexpr):
 
 
 @zmlx.jit
-def store_best(x_ptr, value_ptr, index_ptr, best, k, WIDE: tl.constexpr, K: tl.constexpr):
+def _store_best(x_ptr, value_ptr, index_ptr, best, k, WIDE: tl.constexpr, K: tl.constexpr):
     index = (0xFFFFFFFF - (best & 0xFFFFFFFF)).to(tl.uint32) if WIDE else 0x1FFF - (best & 0x1FFF)
     places = tl.arange(0, K)
     mask = places < k
@@ -59,7 +59,7 @@ def topk_kernel(x_ptr, value_ptr, index_ptr, n_cols, k, WIDE: tl.constexpr, K: t
         keys -= step
         top += step
         best = tl.where(tl.arange(0, K) >= i, top, best)
-    store_best(x_ptr, value_ptr + row * k, index_ptr + row * k, best, k, WIDE, K)
+    _store_best(x_ptr, value_ptr + row * k, index_ptr + row * k, best, k, WIDE, K)
 
 
 @zmlx.jit
@@ -85,7 +85,7 @@ def topk_loop_kernel(x_ptr, value_ptr, index_ptr, n_cols, k, WIDE: tl.constexpr,
                 merged = tl.where(tl.arange(0, K) >= i, top, merged)
             best = merged
             last = top
-    store_best(x_ptr, value_ptr + row * k, index_ptr + row * k, best, k, WIDE, K)
+    _store_best(x_ptr, value_ptr + row * k, index_ptr + row * k, best, k, WIDE, K)
 
 
 ONE_TILE = 4096

@@ -19,7 +19,7 @@ def finite(top):
 
 
 @zmlx.jit
-def tile_logsumexp(x_ptr, n_cols, BLOCK: tl.constexpr):
+def _tile_logsumexp(x_ptr, n_cols, BLOCK: tl.constexpr):
     """The log of the sum of exp of n_cols elements, at most BLOCK."""
     cols = tl.arange(0, BLOCK)
     x = tl.load(x_ptr + cols, mask=cols < n_cols, other=-float("inf")).to(tl.float32)
@@ -28,7 +28,7 @@ def tile_logsumexp(x_ptr, n_cols, BLOCK: tl.constexpr):
 
 
 @zmlx.jit
-def online_logsumexp(x_ptr, n_cols, BLOCK: tl.constexpr):
+def _online_logsumexp(x_ptr, n_cols, BLOCK: tl.constexpr):
     """The log of the sum of exp of n_cols elements, in one pass over tiles, four at a time.
 
     Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv:1805.02867: each lane keeps the largest value
@@ -70,9 +70,9 @@ ONE_TILE = 8192
 def config(n_cols: int) -> dict[str, Any]:
     """The row's tile: its own size rounded up, or 2048 in a loop when it is longer than ONE_TILE; 8 to 32 elements a thread."""
     if n_cols > ONE_TILE:
-        return {"LOGSUMEXP": online_logsumexp, "BLOCK": 2048, "num_warps": 8}
+        return {"LOGSUMEXP": _online_logsumexp, "BLOCK": 2048, "num_warps": 8}
     block = zmlx.next_power_of_2(n_cols)
-    return {"LOGSUMEXP": tile_logsumexp, "BLOCK": block, "num_warps": min(8, max(1, block // 256))}
+    return {"LOGSUMEXP": _tile_logsumexp, "BLOCK": block, "num_warps": min(8, max(1, block // 256))}
 
 
 def logsumexp(x: mx.array) -> mx.array:
