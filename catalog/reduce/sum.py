@@ -50,7 +50,7 @@ def _case(*shape: int) -> Case:
 
 CASES = (_case(1, 1), _case(3, 7), _case(2, 2, 256), _case(1000), _case(2, 4097), _case(1, 20000), _case(3, 0), _case(0, 8))
 ENTRY = Entry(
-    "row_sum",
+    "sum",
     row_sum,
     row_sum_reference,
     baseline=lambda x: mx.sum(x, axis=-1),
