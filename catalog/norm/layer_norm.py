@@ -29,9 +29,9 @@ def layer_norm_kernel(x_ptr, weight_ptr, bias_ptr, out_ptr, n_cols, eps, BLOCK: 
     mask = cols < n_cols
     x = tl.load(x_ptr + start + cols, mask=mask, other=0.0).to(tl.float32)
     mean = tl.sum(x, axis=0) / n_cols
-    x = tl.where(mask, x - mean, 0.0)
-    scale = tl.rsqrt(tl.sum(x * x, axis=0) / n_cols + eps)
-    tl.store(out_ptr + start + cols, _affine(x * scale, weight_ptr, bias_ptr, cols, mask), mask=mask)
+    gap = tl.where(mask, x - mean, 0.0)
+    scale = tl.rsqrt(tl.sum(gap * gap, axis=0) / n_cols + eps)
+    tl.store(out_ptr + start + cols, _affine((x - mean) * scale, weight_ptr, bias_ptr, cols, mask), mask=mask)
 
 
 @zmlx.jit
