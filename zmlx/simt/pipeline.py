@@ -56,6 +56,7 @@ class Pipeline:
             self.crossing = None
         # A product that goes on in the next iteration still reads its stage there.
         self.distance = self.stages - 2 if self.crossing else self.stages - 1
+        low.decided("stages", op, stages=self.stages, distance=self.distance, ahead=[a.operand.tile for a in self.ahead])
 
     def _outside(self, v: Value) -> bool:
         """Whether a value is made before the loop."""
