@@ -40,6 +40,7 @@ def convert(low: Lowering, value: Value, layout: Layout) -> None:
     """Moves a kept tile through shared memory into another layout, which becomes one more home of it."""
     home, array = low.homes[value][0]
     compact = Layout(layout.shape, tuple(b for b in layout.reg if any(b)), layout.lane, layout.warp, layout.flip)
+    low.decided("convert", value.op, value=value, home=home, layout=compact, barriers=1 + low.scratch.used)
     e = low.e
     elem = value.type.elem
     with low.scratch.array(elem, value.type.size) as shared:

@@ -65,6 +65,7 @@ def load_element(low: Lowering, frame: Frame, op: Op, layout: Layout) -> Value:
     """The current element of a load; its vector, if it has one, is loaded before the frame's loop."""
     pointer, e = op.operands[0], low.e
     length, dim = run_length(low, frame, pointer, layout)
+    low.decided("load", op, layout=layout, bits=frame.bits, length=length, width=vector_width(low, pointer, length) if length else 1)
     if length:
         assert frame.parent is not None and isinstance(frame.index, Value)
         width = vector_width(low, pointer, length)
@@ -128,7 +129,9 @@ def _is_prefix(low: Lowering, mask: Value, dim: int, length: int) -> bool:
 
 def _whole_mask(low: Lowering, each: list[Frame], mask: Value, layout: Layout, dim: int) -> Value:
     """Whether all elements of a vector are on."""
-    if _is_prefix(low, mask, dim, len(each)):
+    prefix = _is_prefix(low, mask, dim, len(each))
+    low.decided("mask", mask.op, mask=mask, prefix=prefix, constant=_is_constant(low, mask, dim, len(each)))
+    if prefix:
         return each[-1].eval(mask, layout)
     total = each[0].eval(mask, layout)
     for f in each[1:]:
@@ -152,6 +155,7 @@ def lower_store(low: Lowering, op: Op, wanted: Layout | None = None) -> None:
     with e.guard(low.owner(layout)), low.nest(layout) as frame:
         length, dim = run_length(low, frame, pointer, layout)
         width = vector_width(low, pointer, length) if length else 1
+        low.decided("store", op, layout=layout, bits=frame.bits, length=length, width=width)
         if width > 1:
             assert frame.parent is not None
             with e.at(frame.parent.block):
@@ -222,6 +226,7 @@ def _lower_atomic(low: Lowering, op: Op) -> None:
         _scalar_atomic(low, op, elem, used)
         return
     layout = low.place.default(shape)
+    low.decided("atomic", op, layout=layout, used=used)
     low.hazards.access(op, layout)
     prepare(low, [(v, layout) for v in op.operands])
     array = e.alloc(elem, layout.registers, "register", op.results[0].name or "old") if used else None

@@ -60,6 +60,7 @@ class Pipeline:
         # multiplies. And a product that goes on in the next iteration still reads its stage there.
         slack = 1 + (self.stages > 2 and len(self.products) > 1) + (self.crossing is not None)
         self.distance = max(1, self.stages - slack)
+        low.decided("stages", op, stages=self.stages, distance=self.distance, ahead=[a.operand.tile for a in self.ahead])
 
     def _outside(self, v: Value) -> bool:
         """Whether a value is made before the loop."""

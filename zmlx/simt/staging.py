@@ -230,6 +230,7 @@ def _copy(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequen
     """A chunk that is masked in part, or not aligned, goes element by element."""
     e, op = low.e, x.tile.op
     assert op is not None
+    low.decided("load", op, layout=layout, bits=tuple(inner), length=1 << len(inner), width=1 << len(inner), copied=True)
     base = frame.eval(op.operands[0], layout)
     with e.branch(_whole(low, layout, frame, inner, base, op.operands[1:2], x.along)) as (then, rest):
         with e.at(then):

@@ -87,6 +87,7 @@ def lower_dot(low: Lowering, op: Op) -> None:
     layout = low.place.of(result)
     out = _accumulator(low, op, layout)
     held = in_registers(low, op)
+    low.decided("dot", op, layout=layout, path="tensor", warps=warps(op, low.num_warps), registers=held is not None)
     a = low.materialise(op.operands[0], held) if held else None
     operands = staged_operands(low, op)
     images: dict[object, Image] = {x.key: low.staged[x.key] for x in operands if x.key in low.staged}
