@@ -24,6 +24,14 @@ def floats(where: str, **arrays: Any) -> None:
         first, kind = first or name, array.dtype
 
 
+def integers(where: str, name: str, array: Any) -> None:
+    """The argument is an mx.array of integers."""
+    if not isinstance(array, mx.array):
+        raise ArrayError(f"{where}: {name} is a {type(array).__name__}, not an mx.array; wrap it: mx.array({name})")
+    if not mx.issubdtype(array.dtype, mx.integer):
+        raise ArrayError(f"{where}: {name} has dtype {_name(array.dtype)}; cast it: {name}.astype(mx.int32)")
+
+
 def shape(where: str, name: str, array: mx.array, expected: tuple[int, ...]) -> None:
     """The array has that very shape."""
     if array.shape != expected:

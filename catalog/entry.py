@@ -20,6 +20,9 @@ FLOATS = (mx.float32, mx.float16, mx.bfloat16)
 TOLERANCE = {mx.float32: (2e-6, 2e-6), mx.float16: (1e-3, 1e-3), mx.bfloat16: (8e-3, 8e-3)}
 
 
+Result = mx.array | tuple[mx.array, ...]
+
+
 @dataclass(frozen=True)
 class Case:
     """One call of an entry.
@@ -42,7 +45,7 @@ class Case:
 class Entry:
     """A kernel family: what it is called, how it is checked and against what it is timed.
 
-    call        the wrapper on arrays
+    call        the wrapper on arrays: one array, or a tuple of them
     reference   the same function in plain MLX, computing in the dtype of its inputs: tests give it float64 on the CPU
     baseline    what a user would otherwise call, for the time beside ours
     kernels     the jit kernels it launches
@@ -54,9 +57,9 @@ class Entry:
     """
 
     name: str
-    call: Callable[..., mx.array]
-    reference: Callable[..., mx.array]
-    baseline: Callable[..., mx.array]
+    call: Callable[..., Result]
+    reference: Callable[..., Result]
+    baseline: Callable[..., Result]
     kernels: tuple[Any, ...]
     cases: tuple[Case, ...]
     sizes: Mapping[str, Case]
@@ -73,17 +76,26 @@ class Entry:
         """The largest absolute and relative error allowed."""
         return self.tolerance.get(dtype, TOLERANCE[dtype])
 
-    def expected(self, case: Case, dtype: mx.Dtype, wide: mx.Dtype = mx.float64, seed: int = 0) -> np.ndarray:
-        """The reference on the very values of that dtype, in float64 on the CPU unless `wide` asks for less."""
+    def expected(self, case: Case, dtype: mx.Dtype, wide: mx.Dtype = mx.float64, seed: int = 0) -> tuple[np.ndarray, ...]:
+        """The reference's outputs for the very values of that dtype, in float64 on the CPU unless `wide` asks for less."""
         with mx.stream(mx.cpu if wide == mx.float64 else mx.default_device()):
             args = [a.astype(wide) if _is_float(a) else a for a in case.build(dtype, seed)]
-            return _to_numpy(self.reference(*args, **case.kwargs))
+            return tuple(_to_numpy(a) for a in outputs(self.reference(*args, **case.kwargs)))
 
-    def error(self, got: mx.array, expected: np.ndarray, dtype: mx.Dtype) -> tuple[float, bool]:
-        """The largest absolute error, and whether every element is within bounds (NaN matches only NaN)."""
-        values = _to_numpy(got)
+    def error(self, got: Result, expected: tuple[np.ndarray, ...], dtype: mx.Dtype) -> tuple[float, bool]:
+        """The largest absolute error, and whether every element is within bounds (NaN matches only NaN).
+
+        Integer outputs have no bounds: they are equal, or wrong by infinity.
+        """
+        checks = [self._check(_to_numpy(a), e, dtype) for a, e in zip(outputs(got), expected, strict=True)]
+        return max(error for error, _ in checks), all(ok for _, ok in checks)
+
+    def _check(self, values: np.ndarray, expected: np.ndarray, dtype: mx.Dtype) -> tuple[float, bool]:
         if values.shape != expected.shape:
             return float("inf"), False
+        if expected.dtype.kind != "f":
+            same = np.array_equal(values, expected)
+            return 0.0 if same else float("inf"), same
         atol, rtol = self.bounds(dtype)
         with np.errstate(invalid="ignore"):
             gap = np.where(values == expected, 0.0, np.abs(values - expected))
@@ -101,9 +113,14 @@ def entries() -> Iterator[Entry]:
             yield entry
 
 
-def traffic(args: tuple[Any, ...], result: mx.array) -> int:
-    """Bytes that have to move when every argument is read once and the result written once."""
-    return sum(a.nbytes for a in args if isinstance(a, mx.array)) + result.nbytes
+def outputs(result: Result) -> tuple[mx.array, ...]:
+    """The arrays of a result."""
+    return (result,) if isinstance(result, mx.array) else result
+
+
+def traffic(args: tuple[Any, ...], result: Result) -> int:
+    """Bytes that have to move when every argument is read once and every output written once."""
+    return sum(a.nbytes for a in (*args, *outputs(result)) if isinstance(a, mx.array))
 
 
 def _on_mlx(value: Any, dtype: mx.Dtype) -> Any:

@@ -55,6 +55,18 @@ def readme_error() -> str:
     raise SystemExit("the README's typo compiles")
 
 
+def explained() -> str:
+    """What the first block of docs/explain.md prints."""
+    source = PYTHON.search((ROOT / "docs" / "explain.md").read_text())
+    assert source is not None, "docs/explain.md has no Python block"
+    out = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out):
+        file = Path(folder) / "row_norm.py"
+        file.write_text(source[1])
+        recording.execute(file, "__main__")
+    return f"```text\n{out.getvalue()}```\n"
+
+
 def error_table() -> str:
     """Every error class with what it says, in the order and under the bases of zmlx.errors."""
     lines = ["| error | is a | raised for |", "|---|---|---|"]
@@ -146,6 +158,7 @@ def simulator_speed() -> str:
 BLOCKS = {
     "readme-metal": readme_metal,
     "readme-error": readme_error,
+    "explain-columns": explained,
     "errors": error_table,
     "knobs": knob_table,
     "speed-cpu": lambda: speed("cpu", "ms"),

@@ -12,22 +12,30 @@ from zmlx.errors import ArgumentError
 
 
 @zmlx.jit
-def _drop(x_ptr, out_ptr, offsets, uniform, n, p):
-    mask = offsets < n
-    x = tl.load(x_ptr + offsets, mask=mask).to(tl.float32)
-    tl.store(out_ptr + offsets, tl.where(uniform >= p, x / (1.0 - p), 0.0), mask=mask)
+def _drop(x, uniform, p, scale):
+    return tl.where(uniform >= p, x * scale, 0.0)
 
 
 @zmlx.jit
 def dropout_kernel(x_ptr, out_ptr, n, p, seed, GROUP: tl.constexpr):
-    # One Philox call gives four numbers: for four groups of elements that follow each other.
-    counters = tl.program_id(0) * GROUP + tl.arange(0, GROUP)
-    u0, u1, u2, u3 = tl.rand4x(seed, counters)
-    first = tl.program_id(0) * GROUP * 4 + tl.arange(0, GROUP)
-    _drop(x_ptr, out_ptr, first, u0, n, p)
-    _drop(x_ptr, out_ptr, first + GROUP, u1, n, p)
-    _drop(x_ptr, out_ptr, first + GROUP * 2, u2, n, p)
-    _drop(x_ptr, out_ptr, first + GROUP * 3, u3, n, p)
+    # One Philox call gives four numbers: for four groups of elements that follow each other. All loads come first, so
+    # that the rounds run while they are under way.
+    first = tl.program_id(0) * GROUP
+    lanes = tl.arange(0, GROUP)
+    i0 = first * 4 + lanes
+    i1 = first * 4 + GROUP + lanes
+    i2 = first * 4 + GROUP * 2 + lanes
+    i3 = first * 4 + GROUP * 3 + lanes
+    x0 = tl.load(x_ptr + i0, mask=i0 < n).to(tl.float32)
+    x1 = tl.load(x_ptr + i1, mask=i1 < n).to(tl.float32)
+    x2 = tl.load(x_ptr + i2, mask=i2 < n).to(tl.float32)
+    x3 = tl.load(x_ptr + i3, mask=i3 < n).to(tl.float32)
+    u0, u1, u2, u3 = tl.rand4x(seed, first + lanes)
+    scale = 1.0 / (1.0 - p)
+    tl.store(out_ptr + i0, _drop(x0, u0, p, scale), mask=i0 < n)
+    tl.store(out_ptr + i1, _drop(x1, u1, p, scale), mask=i1 < n)
+    tl.store(out_ptr + i2, _drop(x2, u2, p, scale), mask=i2 < n)
+    tl.store(out_ptr + i3, _drop(x3, u3, p, scale), mask=i3 < n)
 
 
 GROUP = 1024

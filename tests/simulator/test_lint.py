@@ -50,14 +50,14 @@ def test_nothing_in_the_catalogs_metal(entry: catalog.Entry, monkeypatch: pytest
     texts = []
     launch = zmlx.runtime.jit.JitFunction._compile_anew
 
-    def noted(self, key, args, target, num_warps, inout, ir_texts):  # type: ignore[no-untyped-def]
+    def noted(self, key, args, *rest):  # type: ignore[no-untyped-def]
         from zmlx.frontend.codegen import trace
         from zmlx.targets.compile import compile_function
         from zmlx.targets.target import METAL
 
         compiled = compile_function(trace(self, args), METAL, 4, frozenset())
         texts.append(compiled.header + compiled.source)
-        return launch(self, key, args, target, num_warps, inout, ir_texts)
+        return launch(self, key, args, *rest)
 
     monkeypatch.setattr(zmlx.runtime.jit.JitFunction, "_compile_anew", noted)
     for kernel in entry.kernels:

@@ -30,7 +30,15 @@ inline mem_flags operator|(mem_flags a, mem_flags) { return a; }
 inline void threadgroup_barrier(metal::mem_flags) {}
 """
 BUILT_IN = "uint3 threadgroup_position_in_grid, uint3 threadgroups_per_grid, uint thread_index_in_threadgroup"
-SPELLING = {"int1": "bool", "int32": "int", "float16": "half", "bfloat16": "bfloat16_t", "float32": "float"}
+SPELLING = {
+    "int1": "bool",
+    "int32": "int",
+    "uint32": "uint",
+    "int64": "long",
+    "float16": "half",
+    "bfloat16": "bfloat16_t",
+    "float32": "float",
+}
 
 
 def function(compiled: Compiled, number: int) -> str:

@@ -16,7 +16,7 @@ CATALOG = ROOT / "catalog"
 BASE = {"dtypes", "errors", "knobs"}
 OPS = BASE | {"ir", "ops"}
 TARGETS = OPS | {"passes", "interp", "target", "simt", "targets"}
-RUNTIME = TARGETS | {"intrinsics", "language", "library", "frontend", "build", "simulator", "runtime"}
+RUNTIME = TARGETS | {"explain", "intrinsics", "language", "library", "frontend", "build", "simulator", "runtime"}
 MAY_IMPORT = {
     "errors": set(),
     "dtypes": {"errors"},
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "target": OPS,  # zmlx.targets.target: what a target is, as data that the lowering reads
     "simt": OPS | {"passes", "target"},
     "targets": TARGETS,
+    "explain": TARGETS,  # what the compiler did, in words
     "build": BASE,  # zmlx.runtime.cache and zmlx.runtime.toolchain: files and compilers, which the simulator needs too
     "simulator": BASE | {"build"},  # runs anybody's Metal text: knows nothing of zmlx's own kernels
     "runtime": RUNTIME,

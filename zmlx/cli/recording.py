@@ -20,10 +20,11 @@ from zmlx.runtime.jit import JitFunction
 
 @dataclass(frozen=True)
 class Call:
-    """The arguments of a launch, as they were written."""
+    """The arguments of a launch, as they were written, and its grid where one is known."""
 
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
+    grid: Any = None
 
 
 class _Found(BaseException):
@@ -43,7 +44,7 @@ def intercepted(name: str | None = None) -> Iterator[None]:
             return original(self, grid)
 
         def found(*arguments: Any, **keywords: Any) -> None:
-            raise _Found(self, Call(arguments, keywords))
+            raise _Found(self, Call(arguments, keywords, grid))
 
         return found
 

@@ -20,10 +20,13 @@ DTYPES = {
     "i64": mx.int64, "u8": mx.uint8, "u16": mx.uint16, "u32": mx.uint32, "u64": mx.uint64, "i1": mx.bool_,
 }  # fmt: skip
 ARRAY = re.compile(r"(\w+)\[([\d,\s]*)\]")
-EPILOG = """\
+ARGUMENTS = """\
 Arguments of the kernel come from --arg (name=f32[1024] is an array, name=5, name=0.5, name=None and name=true are values; a
 constexpr is given like any other), or, without --arg, from the file itself: it is run as a script up to the first launch of
 KERNEL, whose arguments are used and which is not carried out. A catalog file needs no launch: its first case is used.
+"""
+EPILOG = f"""\
+{ARGUMENTS}\
 Stages: tile is the typed IR, simt the program of one thread (for --for TARGET, default metal), the rest is a target's text.
 """
 
@@ -32,16 +35,28 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "show", help="print what a kernel becomes", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kernel", metavar="FILE.py:KERNEL")
+    add_launch(parser)
     parser.add_argument("--target", choices=STAGES, default="metal", help="the text to print (metal)")
     parser.add_argument("--for", dest="base", choices=("metal", "cuda", "cpu"), default="metal", help="the target whose simt IR is meant")
-    parser.add_argument("--arg", action="append", default=[], metavar="NAME=SPEC", help="an argument, e.g. x=f32[1024] or n=1000")
     parser.add_argument("--full", action="store_true", help="with the functions that every kernel's text may use (the prelude)")
-    parser.add_argument("--num-warps", type=int, help="warps of a program")
     parser.set_defaults(run=run)
 
 
+def add_launch(parser: argparse.ArgumentParser) -> None:
+    """The options that `launch` reads."""
+    parser.add_argument("kernel", metavar="FILE.py:KERNEL")
+    parser.add_argument("--arg", action="append", default=[], metavar="NAME=SPEC", help="an argument, e.g. x=f32[1024] or n=1000")
+    parser.add_argument("--num-warps", type=int, help="warps of a program")
+
+
 def run(options: argparse.Namespace) -> int:
+    kernel, call = launch(options)
+    print(text(kernel, call.arguments, call.keywords, options.target, options.base, options.full))
+    return 0
+
+
+def launch(options: argparse.Namespace) -> tuple[Any, recording.Call]:
+    """The kernel that FILE.py:KERNEL names, and its arguments from --arg or from the file's first launch."""
     path, _, name = options.kernel.rpartition(":")
     if not path.endswith(".py") or not name:
         raise ArgumentError(f"{options.kernel!r} names no kernel; write FILE.py:KERNEL, e.g. catalog/norm/softmax.py:softmax_kernel")
@@ -52,11 +67,8 @@ def run(options: argparse.Namespace) -> int:
         kernel, call = recording.kernel(file, name), recording.Call((), dict(map(argument, options.arg)))
     else:
         kernel, call = recording.first_launch(file, name)
-    keywords = dict(call.keywords)
-    if options.num_warps:
-        keywords["num_warps"] = options.num_warps
-    print(text(kernel, call.arguments, keywords, options.target, options.base, options.full))
-    return 0
+    warps = {"num_warps": options.num_warps} if options.num_warps else {}
+    return kernel, recording.Call(call.arguments, call.keywords | warps, call.grid)
 
 
 def text(

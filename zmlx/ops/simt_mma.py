@@ -17,16 +17,21 @@ copy_async = define("copy_async", ("ptr", "array", "index"), none(3), traits="ef
 copies_commit = define("copies_commit", (), none(0), traits="effect", spell={"cuda": "zm_copies_commit()"})
 # Until at most `count` groups of copies are under way; a barrier then shows them to all threads.
 copies_wait = define("copies_wait", (), none(0), attrs=("count",), traits="effect", spell={"cuda": "zm_copies_wait<{count}>()"})
+# The barriers of a ring of `stages` (zm_ring_…). do: make, end (of the ring); fill, filled, freed, free (of a stage).
+ring = define("ring", ("ring", "stage?", "phase?"), lambda types, attrs, regions: (), attrs=("do", "stages"), traits="effect")
 # array[offset : offset + width] of this thread to shared[index …], at once.
 put = define(
     "put", ("shared", "index", "array"), none(3), attrs=("width",), traits="effect",
-    spell={"cuda": "zm_vstore<{width}>({0} + {1}, {2})"},
+    spell={"cuda": "zm_put<{width}>({0} + {1}, {2})"},
+)  # fmt: skip
+# The way back: shared[index …] to array[offset : offset + width].
+take = define(
+    "take", ("shared", "index", "array", "offset"), none(4), attrs=("width",), traits="effect",
+    spell={"cuda": "zm_take<{width}>({2} + {3}, {0} + {1})"},
 )  # fmt: skip
 # What this thread has written to shared memory is seen by matrix units that read it on their own, after a barrier.
 publish = define("publish", (), none(0), traits="effect", spell={"cuda": "zm_publish()"})
 # acc += a @ b; a and b start at their indices. config: the template arguments of zm_mma.
-mma = define(
-    "mma", ("acc", "a", "a_at", "b", "b_at", "warp", "lane"), none(7), attrs=("config",), traits="effect"
-)
+mma = define("mma", ("acc", "a", "a_at", "b", "b_at", "lane"), none(6), attrs=("config",), traits="effect")
 # Until at most `count` products are under way: before that, acc and the operands are not to be touched.
 mma_wait = define("mma_wait", ("acc",), none(1), attrs=("count",), traits="effect", spell={"cuda": "zm_mma_wait<{count}>({0})"})

@@ -25,6 +25,7 @@ from zmlx.targets.compiled import Compiled
 from zmlx.targets.target import target as target_of
 
 if TYPE_CHECKING:
+    from zmlx.explain.report import Explanation
     from zmlx.ir.core import Function
 
 _OPTIONS = {"num_warps": 4, "num_stages": None, "stream": None}
@@ -77,14 +78,35 @@ class JitFunction(JitCallable):
         target  "metal", "cuda", "cpu", "interpret" or "metal-sim"; by default the one that launches go to now.
         Returns the Compiled, with .target, .source, .tile_ir and .simt_ir.
         """
+        name, values = self._given(args, kwargs, target, num_warps, num_stages)
+        return self._compile(self._bind(values, name), name, num_warps, num_stages, ir_texts=True)[0]
+
+    def explain(
+        self, *args: Any, target: str | None = None, num_warps: int = 4, num_stages: int | None = None, grid: Any = None, **kwargs: Any
+    ) -> Explanation:
+        """Says in words what the compiler makes of the kernel for these arguments, line by line, and why; needs no device.
+
+        args, target  as for `compile`; "metal", "cuda" or "cpu"
+        grid          as for a launch, for the bytes that all programs move; None: of one program only
+        Returns the Explanation: print it, or take its .entries, .totals and .to_json(). Raises as `compile` does.
+        """
+        from zmlx.runtime.explain import explained
+
+        name, values = self._given(args, kwargs, target, num_warps, num_stages)
+        return explained(self, self._bind(values, name), name, num_warps, num_stages, grid, values)
+
+    def _given(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], target: str | None, num_warps: int, num_stages: int | None
+    ) -> tuple[str, tuple[Any, ...]]:
+        """The target and the values of all parameters that a call without a launch means."""
         problem = argument_error(self.__name__, self.params, len(args), kwargs)
         if problem is not None:
             raise problem
         name = device.known(target) if target is not None else device.current_target()
-        values = dict(zip((p.name for p in self.params), args, strict=False)) | kwargs
-        ordered = tuple(values.get(p.name, p.default) for p in self.params)
+        given = dict(zip((p.name for p in self.params), args, strict=False)) | kwargs
+        values = {"num_warps": num_warps, "num_stages": num_stages} | given
         check_options(self.__name__, num_warps, num_stages)
-        return self._compile(self._bind(ordered, name), name, num_warps, num_stages, ir_texts=True)[0]
+        return name, tuple(values.get(p.name, p.default) for p in self.params)
 
     # ---- the warm path ----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import platform
+import re
 import shutil
 import site
 import subprocess
@@ -246,12 +247,25 @@ def build_cubin(source: str, arch: str) -> bytes:
     key = cache.digest("cuda-1", arch, os.path.basename(nvrtc_path() or ""), *NVRTC_FLAGS, cache.fingerprint("targets/prelude"), source)
     found = cache.get("cuda", key)
     if found is None:
-        found = _build_cubin(source, arch)
+        found, _ = _build_cubin(source, arch)
         cache.put("cuda", key, found)
     return found
 
 
-def _build_cubin(source: str, arch: str) -> bytes:
+def cubin_usage(source: str, arch: str) -> dict[str, int]:
+    """What the kernel of a CUDA C++ text takes of a thread: "registers", and "local_bytes" of memory for what is not in them.
+
+    Raises ToolchainError with NVRTC's log.
+    """
+    _, log = _build_cubin(source, arch, "--ptxas-options=-v")
+    used, frame = re.search(r"Used (\d+) registers", log), re.search(r"(\d+) bytes stack frame", log)
+    if used is None:
+        raise ToolchainError(f"NVRTC does not say how many registers the kernel takes:\n{log.strip()}")
+    return {"registers": int(used[1]), "local_bytes": int(frame[1]) if frame else 0}
+
+
+def _build_cubin(source: str, arch: str, *more: str) -> tuple[bytes, str]:
+    """The cubin and NVRTC's log; more: further options."""
     lib, version = _nvrtc()
 
     def check(status: int, what: str) -> None:
@@ -261,19 +275,19 @@ def _build_cubin(source: str, arch: str) -> bytes:
     program = ctypes.c_void_p()
     check(lib.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None), "cannot start")
     try:
-        options = [f"--gpu-architecture={arch}", *NVRTC_FLAGS, f"-I{PRELUDE}", *(f"-I{d}" for d in cuda_includes())]
+        options = [f"--gpu-architecture={arch}", *NVRTC_FLAGS, f"-I{PRELUDE}", *(f"-I{d}" for d in cuda_includes()), *more]
         array = (ctypes.c_char_p * len(options))(*[o.encode() for o in options])
         status = lib.nvrtcCompileProgram(program, len(options), array)
-        if status:
-            size = ctypes.c_size_t()
-            lib.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-            log = ctypes.create_string_buffer(size.value)
-            lib.nvrtcGetProgramLog(program, log)
-            raise ToolchainError(f"NVRTC {version} failed for {arch}:\n{log.value.decode(errors='replace').strip()}")
         size = ctypes.c_size_t()
+        lib.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        lib.nvrtcGetProgramLog(program, buffer)
+        log = buffer.value.decode(errors="replace")
+        if status:
+            raise ToolchainError(f"NVRTC {version} failed for {arch}:\n{log.strip()}")
         check(lib.nvrtcGetCUBINSize(program, ctypes.byref(size)), "no cubin")
         cubin = ctypes.create_string_buffer(size.value)
         check(lib.nvrtcGetCUBIN(program, cubin), "no cubin")
-        return cubin.raw
+        return cubin.raw, log
     finally:
         lib.nvrtcDestroyProgram(ctypes.byref(program))

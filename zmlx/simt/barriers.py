@@ -36,6 +36,7 @@ class Hazards:
             if not (writes or wrote) or (old_pointer is pointer and old_layout == layout and layout is not None and not layout.replicated):
                 continue
             if (roots is None or old_roots is None or roots & old_roots) and not _apart(pointer, old_pointer):
+                self.low.decided("wait", op, pointer=old_pointer)
                 self.barrier()
                 break
         self.pending.append((roots, pointer, layout, writes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zmlx.ir.core import Block, Op, Value
@@ -98,32 +99,32 @@ def low_reads(low: Lowering, value: Value, layout: Layout) -> list[tuple[Value, 
     return out
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What the lowering adds to a loop: it starts and ends an iteration, and gives the next values of scalars of its own."""
+
+    begin: Callable[[], None]
+    end: Callable[[], None]
+    following: Callable[[], list[Value]]
+
+
 def _loop_body(
-    low: Lowering,
-    region: Block,
-    args: list[Value],
-    carried: _Carried,
-    body: Block,
-    scalars: list[Value],
-    begin: Callable[[], None] | None = None,
-    following: Callable[[], list[Value]] | None = None,
-    end: Callable[[], None] | None = None,
+    low: Lowering, region: Block, args: list[Value], carried: _Carried, body: Block, scalars: list[Value], around: _Around | None = None
 ) -> None:
-    """begin, end: emit what an iteration starts and ends with; following: next values of scalars that only the lowering carries."""
     with low.e.at(body), low.inner_homes():
         carried.bind(args, scalars)
-        if begin is not None:
-            begin()
+        if around is not None:
+            around.begin()
         low.lower_block(region)
         ends = region.terminator.operands
         carried.advance(args, ends)
-        if end is not None:
-            end()
+        if around is not None:
+            around.end()
         else:
             low.flight.leave(0)
         low.hazards.loop_end(region)
         low.scratch.leave()
-        low.e.create(control.yield_, [*carried.scalars(ends), *(following() if following is not None else ())])
+        low.e.create(control.yield_, [*carried.scalars(ends), *(around.following() if around is not None else ())])
 
 
 def _enter(low: Lowering) -> None:
@@ -140,16 +141,22 @@ def lower_for(low: Lowering, op: Op) -> None:
     region = op.regions[0]
     with pipe.around(bounds, inits) if pipe else nullcontext():
         _enter(low)
-        slots = [low.e.constant(0)] if pipe and pipe.ahead else []
-        names = [region.args[0].name or "i", *(v.name for v in inits), *("stage" for _ in slots)]
-        body = Block([bounds[0].type, *(v.type for v in (*inits, *slots))], names)
+        ring = [low.e.constant(0), low.e.constant(0)] if pipe and pipe.ahead else []
+        names = [region.args[0].name or "i", *(v.name for v in inits), *("stage", "phase")[: len(ring)]]
+        body = Block([bounds[0].type, *(v.type for v in (*inits, *ring))], names)
         low.scalars[region.args[0]] = body.args[0]
-        args = body.args[1 : len(body.args) - len(slots)]
-        begin = (lambda: pipe.begin(bounds, [body.args[0], *args], body.args[-1])) if pipe and slots else None
-        following = (lambda: [pipe.next_slot(body.args[-1])]) if pipe and slots else None
-        _loop_body(low, region, region.args[1:], carried, body, args, begin, following, pipe.end if pipe and slots else None)
+        args, place = body.args[1 : 1 + len(inits)], body.args[1 + len(inits) :]
+        around = None
+        if pipe and ring:
+            index = [body.args[0], *args]
+            around = _Around(
+                begin=lambda: pipe.begin(bounds, index, place),
+                end=lambda: pipe.end(bounds, index, place),
+                following=lambda: pipe.advance(place, 1),
+            )
+        _loop_body(low, region, region.args[1:], carried, body, args, around)
         low.e.loc = op.loc
-        new = low.e.create(control.for_, [*bounds, *inits, *slots], op.attrs, [body])
+        new = low.e.create(control.for_, [*bounds, *inits, *ring], op.attrs, [body])
         carried.bind(op.results, new.results[: len(inits)])
 
 

@@ -28,6 +28,7 @@ def lower_dot(low: Lowering, op: Op) -> None:
         tensor.lower_dot(low, op)
         return
     layout = low.place.product(op)
+    low.decided("dot", op, layout=layout, path="staged" if low.target.is_simt else "host")
     out = low.materialise(acc, layout, into=low.e.alloc(result.type.dtype, layout.registers, "register", result.name or "acc"))
     if low.target.is_simt:
         _staged(low, op, layout, out)

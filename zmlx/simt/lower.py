@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from zmlx.errors import CompilationError
 from zmlx.ir.core import Block, Function, Op, Param, Value
@@ -17,10 +18,11 @@ from zmlx.ops.arith import and_
 from zmlx.passes import gather
 from zmlx.passes.axis import analyse
 from zmlx.simt import control as control_flow
-from zmlx.simt import dot, memory, reduce, scan
+from zmlx.simt import dot, epilogue, memory, reduce, scan
 from zmlx.simt.analysis import Plan
 from zmlx.simt.barriers import Hazards
 from zmlx.simt.convert import prepare
+from zmlx.simt.decisions import Decision, Record
 from zmlx.simt.emit import Emit
 from zmlx.simt.flight import Flight
 from zmlx.simt.frame import Frame, walk
@@ -36,8 +38,10 @@ from zmlx.targets.target import Target
 class Lowering:
     """The state of one kernel's lowering; the algorithms of structured ops are in the sibling modules."""
 
-    def __init__(self, fn: Function, target: Target, num_warps: int, num_stages: int | None = None) -> None:
-        self.fn, self.target, self.num_stages = fn, target, num_stages
+    def __init__(
+        self, fn: Function, target: Target, num_warps: int, num_stages: int | None = None, record: Record | None = None
+    ) -> None:
+        self.fn, self.target, self.num_stages, self.record = fn, target, num_stages, record
         self.num_warps = num_warps if target.is_simt else 1
         self.axes = analyse(fn, bases=target.vector_bytes or 1)
         self.plan = Plan(fn, self.axes, rereads=not target.is_simt)
@@ -249,18 +253,27 @@ class Lowering:
             condition = self.e.both(condition, self.e.equals(low, 0))
         return condition
 
+    def decided(self, kind: str, op: Op | None, **facts: Any) -> None:
+        """Notes a choice for `kernel.explain`."""
+        if self.record is not None:
+            self.record.decisions.append(Decision(kind, op, self.e.loc, facts))
+
     def barrier(self, scope: str) -> None:
         """All threads of the program wait; scope: "shared" or "device" memory becomes visible."""
         if self.target.is_simt:
+            self.decided("barrier", None, scope=scope)
             self.e.create(simt.barrier, (), {"scope": scope})
             self.scratch.passed()
 
 
-def lower(fn: Function, target: Target, num_warps: int, num_stages: int | None = None) -> Function:
-    """The SIMT function of a kernel for a target."""
+def lower(fn: Function, target: Target, num_warps: int, num_stages: int | None = None, record: Record | None = None) -> Function:
+    """The SIMT function of a kernel for a target; `record` receives what was decided on the way."""
     if target.is_simt:
         gather.run(fn)
-    return Lowering(fn, target, num_warps, num_stages).run()
+    low = Lowering(fn, target, num_warps, num_stages, record)
+    if record is not None:
+        record.axes, record.plan = low.axes, low.plan
+    return low.run()
 
 
 def _return(low: Lowering, op: Op) -> None:
@@ -273,7 +286,7 @@ def _ignore(low: Lowering, op: Op) -> None:
 
 _SINKS = {
     "load": memory.lower_load,
-    "store": memory.lower_store,
+    "store": epilogue.lower_store,
     "atomic_rmw": memory.lower_atomic,
     "atomic_cas": memory.lower_atomic,
     "device_print": memory.lower_debug,

@@ -40,6 +40,7 @@ def lower_load(low: Lowering, op: Op) -> None:
 def load_element(low: Lowering, frame: Frame, op: Op, layout: Layout) -> Value:
     """The current element of a load; its vector, if it has one, is loaded before the frame's loop."""
     e, run = low.e, Run(low, frame, op.operands[0], layout)
+    low.decided("load", op, layout=layout, bits=frame.bits, length=run.length, width=run.width)
     if run.width > 1:
         assert frame.parent is not None
         with e.at(frame.parent.block):
@@ -52,7 +53,8 @@ def load_element(low: Lowering, frame: Frame, op: Op, layout: Layout) -> Value:
     return value
 
 
-def lower_store(low: Lowering, op: Op) -> None:
+def lower_store(low: Lowering, op: Op, wanted: Layout | None = None) -> None:
+    """wanted: the layout to store in, if not the one in which the value is made."""
     pointer, value = op.operands[:2]
     e = low.e
     if not pointer.type.shape:  # type: ignore[union-attr]
@@ -61,11 +63,12 @@ def lower_store(low: Lowering, op: Op) -> None:
             e.create(memory.store, [low.scalar(v) for v in op.operands])
         return
     shape = pointer.type.shape  # type: ignore[union-attr]
-    layout = low.place.natural(value) or low.place.default(shape)
+    layout = wanted or low.place.natural(value) or low.place.default(shape)
     low.hazards.access(op, layout)
     prepare(low, [(v, layout) for v in op.operands])
     with e.guard(low.owner(layout)), low.nest(layout) as frame:
         run = Run(low, frame, pointer, layout)
+        low.decided("store", op, layout=layout, bits=frame.bits, length=run.length, width=run.width)
         if run.width > 1:
             assert frame.parent is not None
             with e.at(frame.parent.block):
@@ -108,6 +111,7 @@ def _lower_atomic(low: Lowering, op: Op) -> None:
         _scalar_atomic(low, op, elem, used)
         return
     layout = low.place.default(shape)
+    low.decided("atomic", op, layout=layout, used=used)
     low.hazards.access(op, layout)
     prepare(low, [(v, layout) for v in op.operands])
     array = e.alloc(elem, layout.registers, "register", op.results[0].name or "old") if used else None

@@ -17,7 +17,8 @@ from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Elem
 from zmlx.ops import arith, compare, simt_mma
 from zmlx.simt import tensor
-from zmlx.simt.staging import Operand, copies_whole, is_load, prepare_copy, stage
+from zmlx.simt.convert import prepare
+from zmlx.simt.staging import Operand, copies_whole, is_load, layout_of, prepare_copy, stage
 
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
@@ -38,6 +39,7 @@ class Ahead:
 class Pipeline:
     """The stages of one loop. `increments`: what each carried scalar grows by, None where that is not known."""
 
+    ring: Value | None = None
     going_on: Value | None = None  # the accumulator of the product that may still go on when an iteration starts
 
     def __init__(self, low: Lowering, op: Op) -> None:
@@ -52,10 +54,13 @@ class Pipeline:
         self.stages = self._stages()
         if self.stages < 2:
             self.ahead = []
-        if self.stages < 3:
+        if self.stages < (3 if len(self.products) == 1 else 4):
             self.crossing = None
-        # A product that goes on in the next iteration still reads its stage there.
-        self.distance = self.stages - 2 if self.crossing else self.stages - 1
+        # One stage is being multiplied. One more lets a warp be an iteration ahead of another: while this one computes, that one
+        # multiplies. And a product that goes on in the next iteration still reads its stage there.
+        slack = 1 + (self.stages > 2 and len(self.products) > 1) + (self.crossing is not None)
+        self.distance = max(1, self.stages - slack)
+        low.decided("stages", op, stages=self.stages, distance=self.distance, ahead=[a.operand.tile for a in self.ahead])
 
     def _outside(self, v: Value) -> bool:
         """Whether a value is made before the loop."""
@@ -125,64 +130,82 @@ class Pipeline:
         if not wanted:
             yield
             return
+        if self.ahead:
+            wanted.append((dt.int64, 2 * self.stages, "ring"))
         staged, following = dict(low.staged), dict(low.following)
         with low.scratch.held(wanted) as arrays:
             for x, array in zip(self.fixed, arrays, strict=False):
+                prepare(low, [(x.tile, layout_of(low, x))])
                 stage(low, x, array)
                 low.staged[x.key] = (array, 0)
             if self.fixed:
                 tensor.publish(low)
             if self.ahead:
-                for a, array in zip(self.ahead, arrays[len(self.fixed) :], strict=True):
+                self.ring = arrays[-1]
+                for a, array in zip(self.ahead, arrays[len(self.fixed) : -1], strict=True):
                     a.array = array
                     prepare_copy(low, a.operand)
+                self._ring("make")
                 for s in range(self.distance):
-                    self._copies(bounds, [bounds[0], *inits], s, s)
+                    self._copies(bounds, [bounds[0], *inits], s, e.constant(s), None)
             # Products end where the loop has run: ptxas gives up overlapping them where the end joins another path.
             with e.guard(e.value(compare.lt, *bounds[:2]) if self.crossing else None):
                 yield
                 low.flight.leave(0)
             if self.ahead:
-                e.create(simt_mma.copies_wait, (), {"count": 0})
+                self._ring("end")
         low.staged, low.following = staged, following
 
-    def begin(self, bounds: list[Value], args: list[Value], slot: Value) -> None:
-        """At the top of an iteration: its operands have arrived, later ones are on their way. slot: the stage of this iteration."""
+    def begin(self, bounds: list[Value], args: list[Value], place: list[Value]) -> None:
+        """At the top of an iteration: its operands have arrived, later ones are on their way. place: its stage and phase."""
         low, e = self.low, self.low.e
-        e.create(simt_mma.copies_wait, (), {"count": self.distance - 1})
-        low.barrier("shared")
+        self._ring("filled", *place)
         for a in self.ahead:
             assert a.array is not None
-            low.staged[a.operand.key] = (a.array, e.mul(slot, a.operand.size))
+            low.staged[a.operand.key] = (a.array, e.mul(place[0], a.operand.size))
         self.going_on = tensor.carried_home(low, self.crossing, low.place.of(self.crossing.results[0])) if self.crossing else None
         low.flight.groups = [self.going_on] if self.going_on else []
+
+        def copies() -> None:
+            """Starts the copies of the iteration that is `distance` ahead."""
+            stage_, phase = self.advance(place, self.distance)
+            self._copies(bounds, args, self.distance, stage_, phase)
+
         if self.crossing and len(self.products) == 1:
-            # First the product: it keeps the matrix units busy while the copies are started.
-            low.following[self.crossing] = lambda: self._next(bounds, args, slot)
+            low.following[self.crossing] = copies  # first the product: it keeps the matrix units busy while the copies are started
         else:
-            self._next(bounds, args, slot)
+            copies()
 
-    def end(self) -> None:
-        """At the end of an iteration: no other products are under way than the next one takes for granted."""
-        flight = self.low.flight
-        flight.leave(1 if flight.groups and flight.groups[-1] is self.going_on else 0)
+    def end(self, bounds: list[Value], args: list[Value], place: list[Value]) -> None:
+        """At the end of an iteration: no other products are under way than the next one takes for granted; a stage is free."""
+        low, e = self.low, self.low.e
+        late = bool(low.flight.groups) and low.flight.groups[-1] is self.going_on
+        low.flight.leave(1 if late else 0)
+        if self.going_on is None:
+            self._ring("free", place[0])
+            return
+        # The iteration before this one has ended its products by now, unless this is the first.
+        with e.guard(e.value(compare.ne, args[0], bounds[0])):
+            before = e.value(arith.sub, place[0], e.constant(1))
+            self._ring("free", e.value(compare.select, e.equals(place[0], 0), e.constant(self.stages - 1), before))
 
-    def _next(self, bounds: list[Value], args: list[Value], slot: Value) -> None:
-        """Starts the copies of the iteration that is `distance` ahead."""
+    def advance(self, place: list[Value], by: int) -> list[Value]:
+        """The stage and phase of the iteration that is so many later."""
         e = self.low.e
-        later = e.add(slot, self.distance)
-        if self.stages > self.distance:
-            wrapped = e.value(compare.ge, e.as_value(later), e.constant(self.stages))
-            later = e.value(compare.select, wrapped, e.value(arith.sub, e.as_value(later), e.constant(self.stages)), e.as_value(later))
-        self._copies(bounds, args, self.distance, later)
+        stage_ = e.as_value(e.add(place[0], by))
+        around = e.value(compare.ge, stage_, e.constant(self.stages))
+        wrapped = e.value(compare.select, around, e.value(arith.sub, stage_, e.constant(self.stages)), stage_)
+        return [wrapped, e.value(arith.xor, place[1], e.convert(around, dt.int32))]
 
-    def next_slot(self, slot: Value) -> Value:
-        e = self.low.e
-        after = e.as_value(e.add(slot, 1))
-        return e.value(compare.select, e.value(compare.eq, after, e.constant(self.stages)), e.constant(0), after)
+    def _ring(self, do: str, *operands: Value) -> None:
+        assert self.ring is not None
+        self.low.e.create(simt_mma.ring, [self.ring, *operands], {"do": do, "stages": self.stages})
 
-    def _copies(self, bounds: list[Value], args: list[Value], ahead: int, slot: Value | int) -> None:
-        """Copies the operands of the iteration that comes `ahead` of the one with these arguments, if there is one."""
+    def _copies(self, bounds: list[Value], args: list[Value], ahead: int, slot: Value, phase: Value | None) -> None:
+        """Copies the operands of the iteration that comes `ahead` of the one with these arguments, if there is one.
+
+        phase: of the ring then; None where the stage has not been used yet.
+        """
         low, e = self.low, self.low.e
         _, high, step = bounds
 
@@ -196,10 +219,12 @@ class Pipeline:
         index = e.convert(args[0], dt.int64)
         exists = e.value(compare.lt, later(index, step), e.convert(high, dt.int64))
         with e.guard(exists), self._bound([later(args[0], step), *self._carried(args[1:], later)]):
+            if phase is not None:
+                self._ring("freed", slot, phase)
             for a in self.ahead:
                 assert a.array is not None
                 stage(low, a.operand, a.array, e.mul(slot, a.operand.size))
-        e.create(simt_mma.copies_commit)
+            self._ring("fill", slot)
 
     def _carried(self, args: list[Value], later: object) -> list[Value | None]:
         out: list[Value | None] = []

@@ -45,6 +45,7 @@ def lower_reduce(low: Lowering, op: Op) -> None:
     layout = low.place.reduced(op)
     axis = op.attrs["axis"]
     result = layout.slice(axis)
+    low.decided("reduce", op, layout=layout)
     walk = [b for b, basis in enumerate(layout.reg) if basis[axis]]
     keep = [b for b, basis in enumerate(layout.reg) if not basis[axis]]
     ops = _neighbours(low, op, layout)

@@ -56,6 +56,7 @@ def lower_scan(low: Lowering, op: Op) -> None:
     else:
         plain = low.place.default(shape)
         layout = plain.map(shape, lambda c: c, tuple(shape[d] - 1 if reverse and d == axis else 0 for d in range(len(shape))))
+    low.decided("scan", op, layout=layout)
     prepare(low, [(v, layout) for v in op.operands])
     outs = [low.e.alloc(v.type.elem, layout.registers, "register", r.name or "scan") for v, r in zip(op.operands, op.results, strict=True)]
     walk = [b for b, basis in enumerate(layout.reg) if basis[axis]]

@@ -70,16 +70,24 @@ class Scratch:
         if self.low.flight.groups and part[1] - part[0] >= ALIGN:  # what products read is not small
             self.flying.append(part)
 
-    def _turn(self, wanted: list[tuple[Elem, int, str]]) -> Part:
-        """A part for an exchange: one that nobody reads, if need be after a barrier."""
+    def waits(self, wanted: list[tuple[Elem, int, str]]) -> bool:
+        """Whether an exchange has to wait for readers of those before it."""
+        return bool(self.readers) and self._free(wanted) is None
+
+    def _free(self, wanted: list[tuple[Elem, int, str]]) -> Part | None:
+        """A part that nobody reads."""
         for start in sorted({self.base, *(end for _, end in self.readers if end > self.base)}):
             part = (start, _layout(wanted, start)[1])
             if part[1] <= max(self.peak, self.base + TURNS) and not _overlap([part], self.readers):
                 return part
-        if self.readers:
+        return None
+
+    def _turn(self, wanted: list[tuple[Elem, int, str]]) -> Part:
+        """A part for an exchange, if need be after a barrier."""
+        if self.waits(wanted):
             self.low.flight.leave(0)
             self.low.barrier("shared")
-        return self.base, _layout(wanted, self.base)[1]
+        return self._free(wanted) or (self.base, _layout(wanted, self.base)[1])
 
     @contextmanager
     def held(self, wanted: list[tuple[Elem, int, str]]) -> Iterator[list[Value]]:

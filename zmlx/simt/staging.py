@@ -160,26 +160,59 @@ def _all_whole(low: Lowering, x: Operand, layout: Layout, inner: Sequence[int], 
     e, op = low.e, x.tile.op
     assert op is not None
     start = _start(low, op.operands[0], x.along)
-    if start is not None and len(op.operands) == 1:
-        return e.value(simt_mma.is_aligned, start, bytes=CHUNK)
+    whole = e.value(simt_mma.is_aligned, start, bytes=CHUNK) if start is not None else None
+    # Of `offsets < n`, with offsets that grow, a thread's last element speaks for all of them.
+    last = Frame(low, Frame(low, None, 0, (), e.block), layout.registers - 1, range(len(layout.reg)), e.block)
+    rest: list[Value] = []
+    for term in terms(op.operands[1]) if len(op.operands) == 3 else ():
+        if grows(low, term):
+            whole = e.both(whole, last.eval(term, layout))
+        else:
+            rest.append(term)
+    if start is not None and not rest:
+        assert whole is not None
+        return whole
     all_whole = e.alloc(dt.int1, 1, "register", "whole")
-    e.set(all_whole, 0, e.value(simt_mma.is_aligned, start, bytes=CHUNK) if start is not None else e.constant(True, dt.int1))
+    e.set(all_whole, 0, whole if whole is not None else e.constant(True, dt.int1))
     with low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
         base = None if start is not None else frame.eval(op.operands[0], layout)
-        e.set(all_whole, 0, e.value(arith.and_, e.get(all_whole, 0), _whole(low, x, layout, frame, inner, base)))
+        e.set(all_whole, 0, e.value(arith.and_, e.get(all_whole, 0), _whole(low, layout, frame, inner, base, rest, x.along)))
     return e.get(all_whole, 0)
 
 
-def _whole(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequence[int], base: Value | None) -> Value:
+def terms(mask: Value) -> list[Value]:
+    """The conditions whose conjunction a mask is."""
+    op = mask.op
+    if op is not None and op.name == "and":
+        return [t for v in op.operands for t in terms(v)]
+    return [mask]
+
+
+def grows(low: Lowering, term: Value) -> bool:
+    """Whether a condition that holds for an element holds for all before it, in each dimension: `offsets < n`."""
+    shape, op = term.type.shape, term.op  # type: ignore[union-attr]
+    while op is not None and op.has("view"):
+        if op.name not in ("broadcast", "expand_dims"):
+            return False
+        op = op.operands[0].op
+    if op is None or op.name not in ("lt", "le", "gt", "ge"):
+        return False
+    small, large = op.operands if op.name in ("lt", "le") else reversed(op.operands)
+    if small not in low.axes or large not in low.axes or not shape:
+        return False
+    sizes = small.type.shape  # type: ignore[union-attr]
+    up, flat = low.axes[small], low.axes[large]
+    return all((up.contiguity[d] >= n or up.constancy[d] >= n) and flat.constancy[d] >= n for d, n in enumerate(sizes))
+
+
+def _whole(low: Lowering, layout: Layout, frame: Frame, inner: Sequence[int], base: Value | None, masks: list[Value], along: int) -> Value:
     """Whether a chunk is aligned (where `base` is to be tested) and not masked."""
-    e, op = low.e, x.tile.op
-    assert op is not None
+    e = low.e
     whole = None if base is None else e.value(simt_mma.is_aligned, base, bytes=CHUNK)
-    if len(op.operands) == 3:
-        each = [Frame(low, frame, k, inner, e.block) for k in range(1 << len(inner))]
-        whole = e.both(whole, vectors.whole_mask(low, each, op.operands[1], layout, x.along))
-    assert whole is not None
-    return whole
+    each = [Frame(low, frame, k, inner, e.block) for k in range(1 << len(inner))]
+    for mask in masks:
+        whole = e.both(whole, vectors.whole_mask(low, each, mask, layout, along))
+    return whole if whole is not None else e.constant(True, dt.int1)
 
 
 def _store(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequence[int], shared: Value, place: Value | int) -> None:
@@ -197,8 +230,9 @@ def _copy(low: Lowering, x: Operand, layout: Layout, frame: Frame, inner: Sequen
     """A chunk that is masked in part, or not aligned, goes element by element."""
     e, op = low.e, x.tile.op
     assert op is not None
+    low.decided("load", op, layout=layout, bits=tuple(inner), length=1 << len(inner), width=1 << len(inner), copied=True)
     base = frame.eval(op.operands[0], layout)
-    with e.branch(_whole(low, x, layout, frame, inner, base)) as (then, rest):
+    with e.branch(_whole(low, layout, frame, inner, base, op.operands[1:2], x.along)) as (then, rest):
         with e.at(then):
             e.create(simt_mma.copy_async, [base, shared, e.as_value(place)])
         with e.at(rest), e.loop(0, 1 << len(inner), "rolled", "k") as k:

@@ -87,6 +87,7 @@ def lower_dot(low: Lowering, op: Op) -> None:
     layout = low.place.of(result)
     out = _accumulator(low, op, layout)
     held = in_registers(low, op)
+    low.decided("dot", op, layout=layout, path="tensor", warps=warps(op, low.num_warps), registers=held is not None)
     a = low.materialise(op.operands[0], held) if held else None
     operands = staged_operands(low, op)
     images: dict[object, Image] = {x.key: low.staged[x.key] for x in operands if x.key in low.staged}
@@ -129,8 +130,7 @@ def _multiply(low: Lowering, op: Op, out: Value, a: Value | None, staged: list[O
     split = 3 if op.attrs.get("input_precision") == "tf32x3" else 1
     sides = (side for pair in zip(row_bytes, along_k, strict=True) for side in pair)
     config = ", ".join(map(str, (low.target.spelling(elem), m, n, k, rows, columns, *sides, split)))
-    lane, warp = low.thread()
-    e.create(simt_mma.mma, [*operands, e.as_value(warp), e.as_value(lane)], {"config": config})
+    e.create(simt_mma.mma, [*operands, e.as_value(low.thread()[0])], {"config": config})
     low.flight.groups.append(out)
     if op in low.following:
         low.following[op]()

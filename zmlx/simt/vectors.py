@@ -116,7 +116,9 @@ def is_prefix(low: Lowering, mask: Value, dim: int, length: int) -> bool:
 
 def whole_mask(low: Lowering, each: list[Frame], mask: Value, layout: Layout, dim: int) -> Value:
     """Whether all elements of a vector are on; `each` stands for one of them after the other."""
-    if is_prefix(low, mask, dim, len(each)):
+    prefix = is_prefix(low, mask, dim, len(each))
+    low.decided("mask", mask.op, mask=mask, prefix=prefix, constant=is_constant(low, mask, dim, len(each)))
+    if prefix:
         return each[-1].eval(mask, layout)
     total = each[0].eval(mask, layout)
     for f in each[1:]:

@@ -14,6 +14,7 @@ from zmlx.ir.types import Pointer, Type
 from zmlx.ir.verifier import verify
 from zmlx.passes.pipeline import optimize
 from zmlx.simt import split
+from zmlx.simt.decisions import Record
 from zmlx.simt.lower import lower
 from zmlx.targets.c_text import RESERVED
 from zmlx.targets.compiled import Compiled, LineMap, ParamInfo
@@ -40,15 +41,17 @@ def compile_function(
     inout: frozenset[str] = frozenset(),
     ir_texts: bool = True,
     num_stages: int | None = None,
+    record: Record | None = None,
 ) -> Compiled:
     """Compiles a traced kernel; `inout` names the written arrays whose old content must survive.
 
     ir_texts: whether to print the IRs too, which a launch has no use for; without them `fn` itself is optimised in place.
     num_stages: iterations of a loop whose loads are in flight together, where the loop itself does not say; None: the target's.
+    record: receives the IRs themselves and what the lowering decided.
     Raises a CompilationError for what the target cannot do. Anything else is a bug of zmlx: InternalCompilerError.
     """
     try:
-        return _compile(fn, target, num_warps, inout, ir_texts, num_stages)
+        return _compile(fn, target, num_warps, inout, ir_texts, num_stages, record)
     except ZmlxError:
         raise
     except Exception as error:
@@ -59,7 +62,13 @@ def compile_function(
 
 
 def _compile(
-    fn: Function, target: Target, num_warps: int, inout: frozenset[str], ir_texts: bool, num_stages: int | None
+    fn: Function,
+    target: Target,
+    num_warps: int,
+    inout: frozenset[str],
+    ir_texts: bool,
+    num_stages: int | None,
+    record: Record | None,
 ) -> Compiled:
     tile = optimize(clone_function(fn) if ir_texts or target.name == "interpret" else fn)
     effects = _effects(tile)
@@ -73,10 +82,12 @@ def _compile(
         return Compiled(target.name, entry, tile_ir, tile_ir, "", num_warps, 1, 0, 0, params)
     if target.is_simt and num_warps > target.max_warps:
         raise ResourceError(f"num_warps={num_warps} is more than the {target.max_warps} of a {target.name} program", "use fewer warps")
-    simt = lower(tile, target, num_warps, num_stages)
+    simt = lower(tile, target, num_warps, num_stages, record)
     if not target.is_simt:
         split.run(simt)
     legalize(simt, target)
+    if record is not None:
+        record.tile, record.simt = tile, simt
     if knobs.VERIFY.get() == "1":
         verify(simt)
     arrays, scalars, token = calling_order(params, inout)

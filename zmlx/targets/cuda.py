@@ -60,6 +60,7 @@ class CudaPrinter(CPrinter):
         threads = self.fn.attrs["threads"]
         if self.addresses:
             shared.append(f"{self.indent}const unsigned zm_base = zm_start(zm_shared);")
+            shared.append(f"{self.indent}const int zm_warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);")
         head = f'extern "C" __global__ void __launch_bounds__({threads})\n{entry}({", ".join(params)}) {{'
         return "\n".join([prelude, head, *joined, *shared, *body, "}", ""])
 
@@ -110,11 +111,21 @@ class CudaPrinter(CPrinter):
         pointer, array, index = op.operands
         self.line(f"zm_copy_async16({self.place(array, index)}, {self.use(pointer)});")
 
+    def op_ring(self, op: Op) -> None:
+        self.flush(op)
+        do, stages = op.attrs["do"], op.attrs["stages"]
+        self.addresses = True
+        array = op.operands[0]
+        operands = [f"zm_base + {array.op.attrs['offset']}", *(self.use(v) for v in op.operands[1:])]  # type: ignore[union-attr]
+        if do == "make":
+            operands.append(str(self.fn.attrs["threads"]))
+        self.line(f"zm_ring_{do}{'' if do in ('fill', 'filled') else f'<{stages}>'}({', '.join(operands)});")
+
     def op_mma(self, op: Op) -> None:
         self.flush(op)
-        acc, a, a_at, b, b_at, warp, lane = op.operands
+        acc, a, a_at, b, b_at, lane = op.operands
         left = self.names[a] if a.type.space == "register" else self.place(a, a_at)  # type: ignore[union-attr]
-        operands = [self.names[acc], left, self.place(b, b_at), self.use(warp), self.use(lane)]
+        operands = [self.names[acc], left, self.place(b, b_at), "zm_warp", self.use(lane)]
         self.line(f"zm_mma<{op.attrs['config']}>({', '.join(operands)});")
 
     def op_barrier(self, op: Op) -> None:

@@ -163,7 +163,7 @@ def _index_ops(fn: Function) -> set[Op]:
     bad: set[Value] = set()  # values that some use makes more than an index
     plain: set[Op] = set()
     for op in reversed(ops):
-        fine = op.has("compare") or op.name in ("addptr", "get", "for", "copy_async", "put", "mma")
+        fine = op.has("compare") or op.name in ("addptr", "get", "for", "copy_async", "put", "take", "mma", "ring")
         if op.name == "set":
             bad.add(op.operands[2])
             continue

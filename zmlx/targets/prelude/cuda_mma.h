@@ -20,6 +20,17 @@ ZM_FN unsigned zm_start(const void* shared) {
     return at;
 }
 
+// 2, 4, 8 or 16 bytes of registers to shared memory and back; the address is a multiple of them.
+template <int N, class T> ZM_FN void zm_put(T* to, const T* array) {
+    typename zm_words<N * sizeof(T)>::type words;
+    memcpy(&words, array, sizeof words);
+    *(typename zm_words<N * sizeof(T)>::type*)to = words;
+}
+template <int N, class T> ZM_FN void zm_take(T* array, const T* from) {
+    typename zm_words<N * sizeof(T)>::type words = *(const typename zm_words<N * sizeof(T)>::type*)from;
+    memcpy(array, &words, sizeof words);
+}
+
 // ---- copies from device to shared memory that run beside the program ---------------------------------------------------
 
 ZM_FN void zm_copy_async16(unsigned to, const void* from) {
@@ -28,6 +39,45 @@ ZM_FN void zm_copy_async16(unsigned to, const void* from) {
 ZM_FN void zm_copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most N groups are under way.
 template <int N> ZM_FN void zm_copies_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+
+// A ring of S stages, at an address in shared memory: S barriers that say that a stage is filled, S that it is free again. A
+// thread so waits for those whose work it needs, not for all to be where it is. `phase`: whether the ring has been round an odd
+// number of times.
+template <int S> ZM_FN void zm_ring_make(unsigned ring, int threads) {
+    if (threadIdx.x == 0) {
+#pragma unroll
+        for (int i = 0; i < 2 * S; ++i)
+            asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(ring + 8 * i), "r"(i < S ? threads : threads / 32) : "memory");
+    }
+    __syncthreads();
+}
+template <int S> ZM_FN void zm_ring_end(unsigned ring) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+#pragma unroll
+        for (int i = 0; i < 2 * S; ++i) asm volatile("mbarrier.inval.shared.b64 [%0];" ::"r"(ring + 8 * i) : "memory");
+    }
+}
+ZM_FN void zm_ring_wait(unsigned barrier, int phase) {
+#if __CUDA_ARCH__ >= 900
+#define ZM_WAIT "try_wait"
+#else
+#define ZM_WAIT "test_wait"
+#endif
+    asm volatile("{ .reg .pred p; again: mbarrier." ZM_WAIT ".parity.shared.b64 p, [%0], %1; @p bra done; bra again; done: }"
+                 ::"r"(barrier), "r"(phase) : "memory");
+}
+// Once the copies that this thread has started are there, it has filled its part of a stage.
+ZM_FN void zm_ring_fill(unsigned ring, int stage) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(ring + 8 * stage) : "memory");
+}
+ZM_FN void zm_ring_filled(unsigned ring, int stage, int phase) { zm_ring_wait(ring + 8 * stage, phase); }
+template <int S> ZM_FN void zm_ring_freed(unsigned ring, int stage, int phase) { zm_ring_wait(ring + 8 * (S + stage), phase ^ 1); }
+template <int S> ZM_FN void zm_ring_free(unsigned ring, int stage) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        asm volatile("{ .reg .b64 t; mbarrier.arrive.shared.b64 t, [%0]; }" ::"r"(ring + 8 * (S + stage)) : "memory");
+}
 // What this thread has stored in shared memory is seen by wgmma, which reads it on a path of its own, after a barrier.
 ZM_FN void zm_publish() {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -196,7 +246,7 @@ template <int R> ZM_FN void zm_hold(unsigned (&x)[R][4]) {
 // Warps: WM along the rows, then WN along the columns; what remains repeats. A thread's part of acc, fastest first: two
 // neighbours of a row, rows 8 apart, columns 8 apart, rows 16 * WM apart; of `a` in registers likewise (its columns are k).
 // AR, BR: bytes of a row of the operand in shared memory (AR = 0: registers); AK, BK: whether its rows run along k.
-// `a` is registers or an address in shared memory, as `b` is.
+// `a` is registers or an address in shared memory, as `b` is; `warp` is one number for a warp's lanes, known to be so.
 template <class T, int M, int N, int K, int WM, int WN, int AR, bool AK, int BR, bool BK, int SPLIT, class Acc, int R, class Left>
 ZM_FN void zm_mma(Acc (&acc)[R], Left a, unsigned b, int warp, int lane) {
     constexpr int E = sizeof(T), STEP = 32 / E, PASSES = M / (16 * WM), NW = N / WN;
@@ -205,8 +255,11 @@ ZM_FN void zm_mma(Acc (&acc)[R], Left a, unsigned b, int warp, int lane) {
     const int m0 = warp % WM * 16, n0 = warp / WM % WN * NW;
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     if constexpr (E == 2 && WM % 4 == 0 && BR >= 32 && (AR == 0 || AR == 128 || (AK && AR >= 32))) {
-        const int first = __shfl_sync(0xffffffffu, m0 / 64 * 64, 0), column = __shfl_sync(0xffffffffu, n0, 0);
-        const unsigned from_b = b + (BK ? column * BR : column * E / BR * (BP * BR) + column * E % BR);
+        const int first = m0 / 64 * 64, column = n0;
+        // Descriptors of the first step; later ones differ by numbers that are known here.
+        const unsigned long long second = zm_descriptor<BR>(b + (BK ? column * BR : column * E / BR * (BP * BR) + column * E % BR), BK ? 16 : BP * BR, 8 * BR);
+        unsigned long long left = 0;
+        if constexpr (AR != 0) left = zm_descriptor<AR>(a + (AK ? first * AR : first * E / AR * (AP * AR)), AK ? 16 : AP * AR, 8 * AR);
         unsigned words[PASSES * K / STEP][4];
         if constexpr (AR == 0) {
 #pragma unroll
@@ -217,17 +270,15 @@ ZM_FN void zm_mma(Acc (&acc)[R], Left a, unsigned b, int warp, int lane) {
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
         for (int pass = 0; pass < PASSES; ++pass) {
-            const int row = pass * 16 * WM + first;
 #pragma unroll
             for (int k = 0; k < K; k += STEP) {
-                const unsigned at_b = from_b + (BK ? k * E / BR * (BP * BR) + k * E % BR : k * BR);
-                const unsigned long long second = zm_descriptor<BR>(at_b, BK ? 16 : BP * BR, 8 * BR);
+                const int row = pass * 16 * WM, to_b = BK ? k * E / BR * (BP * BR) + k * E % BR : k * BR;
                 float* d = acc + pass * (NW / 2);
                 if constexpr (AR == 0) {
-                    zm_wgmma<NW>::template step<!BK>(d, words[(pass * K + k) / STEP], second, T());
+                    zm_wgmma<NW>::template step<!BK>(d, words[(pass * K + k) / STEP], second + (to_b >> 4), T());
                 } else {
-                    const unsigned at_a = a + (AK ? k * E / AR * (AP * AR) + row * AR + k * E % AR : row * E / AR * (AP * AR) + k * AR);
-                    zm_wgmma<NW>::template step<!AK, !BK>(d, zm_descriptor<AR>(at_a, AK ? 16 : AP * AR, 8 * AR), second, T());
+                    const int to_a = AK ? k * E / AR * (AP * AR) + row * AR + k * E % AR : row * E / AR * (AP * AR) + k * AR;
+                    zm_wgmma<NW>::template step<!AK, !BK>(d, left + (to_a >> 4), second + (to_b >> 4), T());
                 }
             }
         }

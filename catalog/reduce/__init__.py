@@ -1,0 +1,1 @@
+"""Reductions of rows to one number each."""

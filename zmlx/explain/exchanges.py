@@ -1,0 +1,178 @@
+"""Reductions, scans, products and changes of layout in words: what threads do alone, and what they exchange and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zmlx import dtypes as dt
+from zmlx import knobs
+from zmlx.explain.accesses import Said
+from zmlx.explain.layouts import amount, bases, count, shape, size, spread
+from zmlx.explain.places import line, quote, short
+from zmlx.explain.scene import Scene
+from zmlx.ir.core import Op, Value
+from zmlx.simt import tensor
+from zmlx.simt.decisions import Decision
+from zmlx.simt.layout import Layout
+from zmlx.simt.shared import element_bytes
+
+# The ways of a product, by the word with which the lowering records the one it took.
+PATHS = {
+    "tensor": ("tensor cores", "The operands lie in threadgroup memory as the tensor cores read them, the result stays in registers."),
+    "staged": ("plain multiply-adds",
+               "Pieces of both operands pass through threadgroup memory; each thread sums its own rows and columns, fused."),
+    "host": ("plain loops", "A loop over the columns, which the C++ compiler is told to vectorise, inside loops over rows and depth."),
+}  # fmt: skip
+
+
+def along(layout: Layout, axis: int) -> tuple[int, int, int]:
+    """How many elements of an axis a thread's registers, the lanes and the warps hold."""
+    who = [w for _, w in bases(layout, axis)]
+    return 1 << who.count("register"), 1 << who.count("lane"), 1 << who.count("warp")
+
+
+def reduction(scene: Scene, op: Op) -> Said:
+    """A reduction or a scan."""
+    dims = op.operands[0].shape
+    axis = op.attrs["axis"] % len(dims)
+    found = scene.decided(op, op.name)
+    if not found:
+        return scene.missing(op)
+    layout = found[0].facts["layout"]
+    what = f"{_combine(op)} of {shape(dims)} {_kinds(op.operands)}" + (f" along axis {axis}" if len(dims) > 1 else "")
+    if not scene.target.is_simt:
+        facts = {"axis": axis, "barriers": 0, "shuffles": 0, "shared_bytes": 0, "shape": list(dims)}
+        return f"{what}, by one thread", _host_words(scene, op, layout, axis), "", facts
+    registers, lanes, warps = along(layout, axis)
+    sliced = layout.slice(axis)
+    steps = lanes.bit_length() - 1
+    shuffles = steps * sliced.registers * len(op.operands)
+    each = f", for each of its {sliced.registers} results" if sliced.registers > 1 else ""
+    words, nbytes, remedy = [], 0, ""
+    if registers > 1:
+        words.append(f"Each thread {'folds' if op.name == 'reduce' else 'scans'} its {registers} elements in registers{each}.")
+    if lanes > 1:
+        words.append(f"{lanes} lanes of a warp exchange results in {count(steps, 'step')} ({count(shuffles, 'shuffle')} a thread).")
+    if warps > 1:
+        nbytes = sum(-(-warps * size(sliced.shape) * element_bytes(v.type.elem) // 16) * 16 for v in op.operands)
+        words.append(f"{warps} warps exchange results through {amount(nbytes)} of threadgroup memory.")
+    elif lanes > 1:
+        words.append("It stays within one warp, so no threadgroup memory is needed.")
+    else:
+        words.append("No thread needs another's elements.")
+    barriers = scene.barriers[op]
+    again = "; the first lets earlier readers of the same threadgroup memory finish" if barriers > 1 else ""
+    words.append(f"{count(barriers, 'barrier')}{_each_time(scene, op)}{again}." if barriers else "No barrier.")
+    if op.name == "reduce" and warps > 1 and scene.loops[op]:
+        remedy = "where the loop only accumulates, add up whole tiles in it, element by element, and reduce once behind it"
+    words.append(f"Tile {shape(dims)}: {spread(layout)}.")
+    if op.attrs.get("reverse"):
+        words.append("Reverse: the same on the tile walked from its end.")
+    path = [p for p, there in (("registers", registers > 1), ("shuffles", lanes > 1), ("threadgroup memory", warps > 1)) if there]
+    facts = {
+        "axis": axis, "registers": registers, "lanes": lanes, "warps": warps, "shuffles": shuffles, "shared_bytes": nbytes,
+        "barriers": barriers, "shape": list(dims),
+    }  # fmt: skip
+    return what + (": " + ", ".join(path) if path else ""), words, remedy, facts
+
+
+def _combine(op: Op) -> str:
+    """What a reduction or scan computes, where that is one operation."""
+    ops = [o.name for o in op.regions[0].ops if not o.has("terminator")]
+    names = {"add": "sum", "mul": "product"}
+    return names.get(ops[0], ops[0]) if len(ops) == 1 else "combination"
+
+
+def _kinds(values: Sequence[Value]) -> str:
+    return " and ".join(dict.fromkeys(v.type.dtype.name for v in values))  # type: ignore[union-attr]
+
+
+def _each_time(scene: Scene, op: Op) -> str:
+    trips, unknown = scene.trips(op)
+    if unknown:
+        return " in each iteration of the loop around it"
+    return f", {trips} times" if trips > 1 else ""
+
+
+def _host_words(scene: Scene, op: Op, layout: Layout, axis: int) -> list[str]:
+    inner = axis == len(layout.shape) - 1
+    if op.name == "scan":
+        if inner:
+            return ["One element after the other: each needs the one before."]
+        return [f"Along axis {axis} one after the other, the elements of the last axis side by side."]
+    code = [x for x in scene.code(op, "set") if any(loop.attrs.get("kind") == "simd" for loop in x.loops)]
+    if not code:
+        return ["In one loop, element after element."]
+    parts = [x.op.results[0] for x in scene.code(op, "alloc") if x.op.results[0].name == "part"]
+    if parts:
+        lanes = parts[0].type.size
+        return [f"{lanes} partial results are kept side by side and folded at the end: so the loop is vectorised, and "
+                "floats are added in an order that does not depend on the compiler."]  # fmt: skip
+    return [f"The results lie side by side: the loop over them is vectorised, and axis {axis} is walked outside it."]
+
+
+def product(scene: Scene, op: Op) -> Said:
+    """A tile product."""
+    a, b, _ = op.operands
+    found = scene.decided(op, "dot")
+    if not found:
+        return scene.missing(op)
+    decided = found[0].facts
+    path = str(decided["path"])
+    title, how = PATHS.get(path, (path, ""))
+    kinds = f"{a.type.dtype.name} → {op.results[0].type.dtype.name}"  # type: ignore[union-attr]
+    (m, k), n = a.shape, b.shape[1]
+    words = [how] if how else []
+    shared = sum(_bytes(x.op.results[0]) for x in scene.code(op, "alloc") if x.op.attrs["space"] == "shared")
+    barriers, remedy = scene.barriers[op], ""
+    if path == "staged":
+        reason = _no_matrix_units(op, scene.target.dialect)
+        words += [f"Not on matrix units because {reason[0]}."] if reason else []
+        remedy = reason[1] if reason else ""
+    if scene.target.is_simt:
+        rows, columns = decided.get("warps", (1, 1))
+        words += [f"The warps share the result {rows} × {columns}."] if rows * columns > 1 else []
+        words += ["The left operand is multiplied from the registers that hold it."] if decided.get("registers") else []
+        words.append(f"Result {m} × {n}: {spread(decided['layout'])}.")
+        words.append(f"{amount(shared)} of threadgroup memory, {count(barriers, 'barrier')} each time." if shared or barriers
+                     else "Its operands are in threadgroup memory already.")  # fmt: skip
+    stages = scene.stages(op)
+    if stages is not None and stages.facts["ahead"]:
+        words.append(f"The loop around it keeps {stages.facts['stages']} iterations of operands in flight, with one barrier each.")
+    words.append(f"{2 * m * n * k:,} operations{_each_time(scene, op)}.")
+    facts = {"path": path, "m": m, "n": n, "k": k, "shared_bytes": shared, "barriers": barriers}
+    return f"{m} × {k} by {k} × {n}, {kinds}: {title}", words, remedy, facts
+
+
+def _no_matrix_units(op: Op, dialect: str) -> tuple[str, str] | None:
+    """Why a product of the cuda target does not run on tensor cores, and what would let it; None for other targets."""
+    if dialect != "cuda":
+        return None
+    (m, k), n = op.operands[0].shape, op.operands[1].shape[1]
+    elem = op.operands[0].type.dtype  # type: ignore[union-attr]
+    if knobs.plain_dot():
+        return f"{knobs.DOT.name}=plain is set", f"unset {knobs.DOT.name}"
+    if elem not in tensor.ELEMENTS:
+        return f"there are none for {elem.name}", "use float32 or a half type"
+    if elem is dt.float32 and op.attrs.get("input_precision") == "ieee":
+        return "input_precision='ieee' asks for float32 products", "use input_precision='tf32x3' (nearly as exact), 'tf32', or a half type"
+    if (m + n) * k * elem.itemsize > tensor.MOST_BYTES:
+        return f"the operands take more than {amount(tensor.MOST_BYTES)} of threadgroup memory", "use smaller tiles"
+    least = f"use at least 16 rows, 8 columns, and {32 // elem.itemsize} along the axis that is summed"
+    return f"{m} × {k} by {k} × {n} is too small for one", least
+
+
+def _bytes(array: Value) -> int:
+    return array.type.size * element_bytes(array.type.elem)
+
+
+def conversion(scene: Scene, decision: Decision) -> Said:
+    """A kept tile that moves between threads because a user needs another layout."""
+    value, barriers = decision.facts["value"], decision.facts["barriers"]
+    nbytes = value.type.size * element_bytes(value.type.elem)
+    words = [f"It was: {spread(decision.facts['home'])}.", f"It becomes: {spread(decision.facts['layout'])}.",
+             f"{amount(nbytes)} pass through threadgroup memory, with {count(barriers, 'barrier')}."]  # fmt: skip
+    if decision.loc is not None:
+        words.append(f"What needs it so is at {short(decision.loc)}: `{line(decision.loc)}`.")
+    title = f"{quote(value)} ({shape(value.shape)}, {amount(nbytes)}) changes hands between threads"
+    return title, words, "", {"bytes": nbytes, "barriers": barriers, "shape": list(value.shape)}
