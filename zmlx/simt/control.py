@@ -13,6 +13,7 @@ from zmlx.ops import control
 from zmlx.simt.convert import prepare
 from zmlx.simt.layout import Layout
 from zmlx.simt.pipeline import Pipeline
+from zmlx.simt.prefetch import Prefetch
 
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
@@ -109,10 +110,19 @@ class _Around:
 
 
 def _loop_body(
-    low: Lowering, region: Block, args: list[Value], carried: _Carried, body: Block, scalars: list[Value], around: _Around | None = None
+    low: Lowering,
+    region: Block,
+    args: list[Value],
+    carried: _Carried,
+    body: Block,
+    scalars: list[Value],
+    around: _Around | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> None:
     with low.e.at(body), low.inner_homes():
         carried.bind(args, scalars)
+        if begin is not None:
+            begin()
         if around is not None:
             around.begin()
         low.lower_block(region)
@@ -138,7 +148,8 @@ def lower_for(low: Lowering, op: Op) -> None:
     pipe = Pipeline(low, op) if low.target.is_simt else None
     carried = _Carried(low, op, op.operands[3:])
     inits = carried.scalars(op.operands[3:])
-    region = op.regions[0]
+    region, ahead = op.regions[0], Prefetch(low, op)
+    ahead.start(bounds, inits)
     with pipe.around(bounds, inits) if pipe else nullcontext():
         _enter(low)
         ring = [low.e.constant(0), low.e.constant(0)] if pipe and pipe.ahead else []
@@ -154,7 +165,8 @@ def lower_for(low: Lowering, op: Op) -> None:
                 end=lambda: pipe.end(bounds, index, place),
                 following=lambda: pipe.advance(place, 1),
             )
-        _loop_body(low, region, region.args[1:], carried, body, args, around)
+        begin = lambda: ahead.begin(bounds, [body.args[0], *args])  # noqa: E731
+        _loop_body(low, region, region.args[1:], carried, body, args, around, begin)
         low.e.loc = op.loc
         new = low.e.create(control.for_, [*bounds, *inits, *ring], op.attrs, [body])
         carried.bind(op.results, new.results[: len(inits)])

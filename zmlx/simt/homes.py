@@ -33,13 +33,12 @@ class Homes:
 
     def of(self, v: Value) -> Layout:
         """The layout in which a value is kept."""
-        return self.low.place.natural(v) or self._agreed(v) or self.low.place.of(v)
+        return self.low.place.natural(v) or self.agreed(v) or self.low.place.of(v)
 
     def early(self, op: Op) -> Layout | None:
         """The layout in which to make a load now; None to leave it to its sink."""
-        plan = self.low.plan
-        value = op.results[0]
-        sink, layout = plan.sink.get(value), self._agreed(value)
+        plan, value = self.low.plan, op.results[0]
+        sink, layout = plan.sink.get(value), self.agreed(value)
         if not isinstance(sink, Op) or layout is None:
             return None
         block, here = plan.block_of[op], plan.position[op]
@@ -56,7 +55,7 @@ class Homes:
     def _computes(self, op: Op) -> bool:
         return op.name != "load" and any(r in self.low.plan.kept for r in op.results)
 
-    def _agreed(self, v: Value) -> Layout | None:
+    def agreed(self, v: Value) -> Layout | None:
         """One layout that serves all in which a value is needed."""
         wanted = self._wanted(v) if self.low.target.is_simt else None
         if not wanted or len(wanted) > 2:
@@ -93,8 +92,20 @@ class Homes:
                         return None
                     found |= {low.pull_back(user, x, r) if user.has("view") else x for x in inner}
             else:
-                return None
+                carried = self._carried(user, v)
+                if not carried:
+                    return None
+                found |= {low.place.of(r) for r in carried}
         return frozenset(map(_compact, found))
+
+
+    def _carried(self, user: Op, v: Value) -> list[Value]:
+        """The results that a value becomes at the start or the end of a loop, or of a branch; none where the op is another."""
+        owner = self.low.plan.owner.get(self.low.plan.block_of[user]) if user.name == "yield" else user
+        if owner is None or owner.name not in ("for", "while", "if") or (user is owner and owner.name == "if"):
+            return []
+        ends = user.operands[len(user.operands) - len(owner.results) :]
+        return [r for r, x in zip(owner.results, ends, strict=False) if x is v]
 
 
 def _compact(layout: Layout) -> Layout:

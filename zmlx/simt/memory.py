@@ -28,7 +28,7 @@ def lower_load(low: Lowering, op: Op) -> None:
         low.lower_scalar(op)
         return
     value = op.results[0]
-    if low.plan.sink.get(value) is None:
+    if low.plan.sink.get(value) is None or value in low.homes:
         return
     early = low.home.early(op) if value not in low.plan.kept else None
     layout = early or low.home.of(value)

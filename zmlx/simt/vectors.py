@@ -169,21 +169,25 @@ def load(run: Run, op: Op, array: Value) -> None:
                     e.set(array, k, e.create(memory.load, loaded).results[0])
 
 
-def load_tile(low: Lowering, op: Op, layout: Layout) -> bool:
-    """Loads a whole tile that is kept, where its addresses are shifted: first all words, so that none waits for another."""
+def load_tile(low: Lowering, op: Op, layout: Layout, into: Value | None = None) -> bool:
+    """Loads a whole tile that is kept (into an array of its own, its home, unless `into` is given), where its addresses are shifted.
+
+    First all words, so that none waits for another. False where this is not the way.
+    """
     root = Frame(low, None, 0, (), low.e.block)
     if not layout.runs or not _innermost(low, root, op, layout).shifted:
         return False
     mask = op.operands[1] if len(op.operands) > 1 else None
     if mask is not None and not _innermost(low, root, op, layout).is_prefix(mask):
         return False
-    array = low.e.alloc(item(op.operands[0]), layout.registers, "register", op.results[0].name)
+    array = into or low.e.alloc(item(op.operands[0]), layout.registers, "register", op.results[0].name)
     own = (tuple(1 << b for b in range(len(layout.reg))), 0)
     outer = [list(run) for run in layout.runs[:-1]]
     for step in (_words, _fill) if mask is not None else (_words,):
         with low.levels(Frame(low, None, 0, (), low.e.block), outer) as frame:
             step(_innermost(low, frame, op, layout), op, array, frame.register(own))
-    low.homes.setdefault(op.results[0], []).append((layout, array))
+    if into is None:
+        low.homes.setdefault(op.results[0], []).append((layout, array))
     return True
 
 
