@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from zmlx.dtypes import DType
 from zmlx.errors import AutotuneError
+from zmlx.ops.device import DeviceFunction
 from zmlx.runtime.launcher import check_options
 
 OPTIONS = ("num_warps", "num_stages")
+
+
+def _source(v: Any) -> str:
+    """A constant as one writes it."""
+    if isinstance(v, DType):
+        return f"tl.{v.name}"
+    if isinstance(v, DeviceFunction):
+        return v.fn.__name__
+    if isinstance(v, tuple):
+        return f"({', '.join(map(_source, v))}{',' * (len(v) == 1)})"
+    return repr(v)
 
 
 class Config:
@@ -52,7 +65,7 @@ class Config:
         return self.kwargs | {"num_warps": self.num_warps} | stages
 
     def __repr__(self) -> str:
-        parts = [repr(self.kwargs)]
+        parts = ["{" + ", ".join(f"{n!r}: {_source(v)}" for n, v in self.kwargs.items()) + "}"]
         if self.num_warps != 4:
             parts.append(f"num_warps={self.num_warps}")
         if self.num_stages is not None:
@@ -61,7 +74,7 @@ class Config:
 
     def __str__(self) -> str:
         """Short, for tables: BLOCK=1024, num_warps=4."""
-        return ", ".join(f"{n}={v!r}" for n, v in self.all_kwargs().items())
+        return ", ".join(f"{n}={_source(v)}" for n, v in self.all_kwargs().items())
 
     def _identity(self) -> tuple[Any, ...]:
         # Not kept: a pruning function may change kwargs. Values count with their types: 1, 1.0 and True are different constants.

@@ -71,6 +71,11 @@ class JitFunction(JitCallable):
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         return partial(self._launch or self._make_launch(), grid)
 
+    @property
+    def launcher(self) -> Callable[..., Any]:
+        """`kernel[grid](*args, **kwargs)` as one function of (grid, *args, **kwargs)."""
+        return self._launch or self._make_launch()
+
     def compile(self, *args: Any, target: str | None = None, num_warps: int = 4, num_stages: int | None = None, **kwargs: Any) -> Compiled:
         """Compiles for a target without launching; needs no device.
 
@@ -141,8 +146,7 @@ class JitFunction(JitCallable):
 
     def plan_key(self, values: tuple[Any, ...], target: str, num_warps: int, num_stages: int | None) -> Any:
         """What distinguishes the plans of this kernel."""
-        if self._launch is None:
-            self._make_launch()
+        _ = self.launcher  # made with it
         return self._key_of(values, target, num_warps, num_stages)
 
     # ---- the cold path ----------------------------------------------------------------------------------------------
@@ -176,6 +180,13 @@ class JitFunction(JitCallable):
             if isinstance(v, mx.array):
                 signature.refuse_empty(name, v)
         return (bound, *self._compile(bound, target, num_warps, num_stages, ir_texts=False))
+
+    def traced(self, values: tuple[Any, ...], target: str) -> Function:
+        """The kernel's optimised Tile IR for a launch. Raises a CompilationError, or what a launch would."""
+        from zmlx.frontend.codegen import trace
+        from zmlx.passes.pipeline import optimize
+
+        return optimize(trace(self, {name: b.arg for name, b in self._bind(values, target).items()}))
 
     def load(self, key: Any, bound: Mapping[str, Bound], compiled: Compiled, function: Function | None) -> Plan:
         """The plan of a built kernel, kept under its key. Runs the C++ compiler or NVRTC: threads may load at once."""
