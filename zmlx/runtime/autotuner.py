@@ -48,6 +48,8 @@ class Autotuner(Wrapper):
                  reset_to_zero: Sequence[str], restore_value: Sequence[str], pre_hook: Hook | None, post_hook: Hook | None,
                  warmup: float, rep: float, cache_results: bool, do_bench: Hook | None) -> None:  # fmt: skip
         super().__init__(fn, "autotune")
+        for what, names in (("key", key), ("reset_to_zero", reset_to_zero), ("restore_value", restore_value)):
+            check_names(what, names, self.kernel)
         self.configs = list(configs)
         self.keys, self.reset_to_zero, self.restore_value = list(key), list(reset_to_zero), list(restore_value)
         self.pre_hook, self.post_hook, self.do_bench = pre_hook, post_hook, do_bench
@@ -67,11 +69,6 @@ class Autotuner(Wrapper):
         name = self.__name__
         if not self.configs or not all(isinstance(c, Config) for c in self.configs):
             raise AutotuneError(f"autotune of {name} takes a list of zmlx.Config, at least one; got {self.configs!r}")
-        if isinstance(self.keys, str) or not all(isinstance(k, str) for k in self.keys):
-            raise AutotuneError(f"key= of the autotune of {name} is a list of names of arguments, got {self.keys!r}")
-        check_names("key", self.keys, self.kernel)
-        check_names("reset_to_zero", self.reset_to_zero, self.kernel)
-        check_names("restore_value", self.restore_value, self.kernel)
         sets = {n for c in self.configs for n in c.kwargs}
         for c in self.configs:
             check_names(repr(c), c.kwargs, self.kernel)

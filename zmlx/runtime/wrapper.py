@@ -145,10 +145,13 @@ def decorators(fn: Any) -> Iterator[Wrapper]:
 
 
 def check_names(what: str, names: Iterable[Any], kernel: JitFunction) -> None:
-    """Raises AutotuneError for a name that no parameter of the kernel has."""
+    """Raises AutotuneError for a name that no parameter of the kernel has, and for a string in place of a list."""
+    if isinstance(names, str):
+        raise AutotuneError(f"{what} of {kernel.__name__} is a list of names of arguments, got {names!r}")
     known = [p.name for p in kernel.params]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {near[0]!r}? It has" if near else "it has"
+            folded = {n.casefold(): n for n in known}
+            near = difflib.get_close_matches(str(name).casefold(), folded, 1)
+            hint = f"did you mean {folded[near[0]]!r}? It has" if near else "it has"
             raise AutotuneError(f"{what} of {kernel.__name__} names {name!r}, which is no parameter; {hint} {', '.join(known)}")
