@@ -57,7 +57,7 @@ def fastest(timings: Sequence[Timing | None]) -> int:
         raise ValueError("nothing was timed")
     _, _, best = min(known, key=lambda k: k[:2])
     for median, i, t in sorted(known, key=lambda k: k[1]):
-        noise = 2 * math.hypot(t.noise, best.noise)
+        noise = 3 * math.hypot(t.noise, best.noise)
         if median - best.median <= min(max(noise, TIE * best.median), WIDEST_TIE * best.median):
             return i
     raise AssertionError
