@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,12 +119,20 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     if module is None:
         yield lambda steps: None
     elif module.__name__.startswith("rich"):
+        # No refreshing thread: it would run while something is timed.
         console = import_module("rich.console").Console(stderr=True)
-        with module.Progress(console=console, transient=True) as bar:
-            task = bar.add_task(title, total=total)
-            yield lambda steps: bar.advance(task, steps)
+        with module.Progress(console=console, transient=True, auto_refresh=False) as bar:
+            task, shown = bar.add_task(title, total=total), [0.0]
+
+            def tick(steps: int) -> None:
+                bar.advance(task, steps)
+                if time.monotonic() - shown[0] > 0.1:
+                    bar.refresh()
+                    shown[0] = time.monotonic()
+
+            yield tick
     else:
-        with module.tqdm(total=total, desc=title, leave=False) as bar:
+        with module.tqdm(total=total, desc=title, leave=False, mininterval=0) as bar:
             yield lambda steps: bar.update(min(steps, total - bar.n)) and None
 
 
