@@ -39,3 +39,35 @@ AUTOTUNE = Knob(
 )
 PRINT_AUTOTUNING = Knob("ZMLX_PRINT_AUTOTUNING", "0", "1 prints what every autotuning chose, and its table of timings, on stderr")
 ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE, SIM_OPT, DOT, AUTOTUNE, PRINT_AUTOTUNING)
+
+
+def cache_dir() -> Path | None:
+    """The on-disk cache folder, or None when it is turned off."""
+    if CACHE.get() == "0":
+        return None
+    named = CACHE_DIR.get()
+    return Path(named).expanduser() if named else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "zmlx"
+
+
+def autotune() -> str:
+    """ZMLX_AUTOTUNE: "on", "cached" or "off". Raises AutotuneError for anything else."""
+    named = AUTOTUNE.get().lower()
+    if named not in ("on", "cached", "off"):
+        raise AutotuneError(f"{AUTOTUNE.name}={named!r}; it is on, cached or off")
+    return named
+
+
+def threads() -> int:
+    """Threads of the cpu target."""
+    named = THREADS.get()
+    if named:
+        return max(1, int(named))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def plain_dot() -> bool:
+    """Whether tl.dot is to be lowered without matrix instructions; a part of the key of every compiled kernel."""
+    named = DOT.get()
+    if named not in ("auto", "plain"):
+        raise ArgumentError(f"{DOT.name}={named!r} is unknown: set it to auto or plain")
+    return named == "plain"

@@ -298,7 +298,7 @@ class Autotuner(Wrapper):
     def _stored_name(self, text: str, target: str, configs: Sequence[Config]) -> str:
         kernel = (self.kernel.__module__, self.kernel.__qualname__, self.kernel.source_hash)
         listed = [f"{c!r} {getattr(c.pre_hook, '__qualname__', c.pre_hook is not None)}" for c in configs]
-        return cache.digest("autotune-1", cache.fingerprint(), *kernel, identity(target), text, *listed)
+        return cache.digest("autotune-1", cache.fingerprint(), *kernel, identity(target), knobs.DOT.get(), text, *listed)
 
 
 def _launch_options(config: Config) -> Values:

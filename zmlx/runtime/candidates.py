@@ -196,7 +196,8 @@ def choose(kernel: JitFunction, candidates: Sequence[Candidate], target: str, gr
                 bound = dict(zip((p.name for p in kernel.params), c.values, strict=True))
                 threads = target_of(target).lanes * c.config.num_warps
                 c.dims = check_grid(kernel.__name__, grid(bound) if callable(grid) else grid, target, threads)
-                estimates[-1] = cost_model.estimate(kernel.traced(c.values, target), bound, c.dims, c.config.num_warps, device)
+                tile = kernel.traced(c.values, target)
+                estimates[-1] = cost_model.estimate(tile, bound, c.dims, c.config.num_warps, device, c.config.num_stages)
             except Exception as e:
                 c.fail(e)
     for i in cost_model.ranking(estimates):

@@ -8,7 +8,7 @@ programs at once, as many as their registers, threadgroup memory and warps allow
     resident   = min(warps, registers, threadgroup memory, programs of a unit / those of one program), at least 1
     n          = ⌈programs / units⌉                              of the busiest unit
     throughput = n × max(bytes / bandwidth, flops / rate + dot flops / dot rate)
-    latency    = ⌈n / resident⌉ × (rounds × latency of memory + operations of one thread)
+    latency    = ⌈n / resident⌉ × (rounds / stages × latency of memory + operations of one thread)
     seconds    = max(throughput, latency) × spilling + n × start of a program
 
 where values beyond a thread's registers cost as many times more as they exceed them, fourfold (on the CPU: those beyond
@@ -37,6 +37,7 @@ class Machine:
     registers        32-bit ones of a unit; thread_registers: of one thread at the most
     shared           bytes of threadgroup memory of a unit
     bandwidth        bytes per second; rate, dot_rate: operations per second outside and inside tile products
+    stages           of a loop's loads in flight, if nothing is said, and at the most
     latency          seconds of one access to memory; issue: of one operation of one thread; start: of one program
     """
 
@@ -47,6 +48,8 @@ class Machine:
     registers: int = 65536
     thread_registers: int = 255
     shared: int = 228 * 1024
+    stages: int = 1
+    most_stages: int = 1
     bandwidth: float = 25e9
     rate: float = 250e9
     dot_rate: float = 3e12
@@ -62,7 +65,7 @@ INTERPRETER = replace(CPU, registers=1 << 24, thread_registers=1 << 24, bandwidt
 METAL = Machine(
     20, warps=32, programs=24, registers=52 * 1024, thread_registers=128, shared=64 * 1024, bandwidth=15e9, rate=200e9, dot_rate=250e9
 )
-CUDA = Machine(132)
+CUDA = Machine(132, stages=3, most_stages=16)
 BASE_REGISTERS = 24  # addresses, counters and masks of one thread
 
 
@@ -72,8 +75,9 @@ def machine(target: str, units: int = 0) -> Machine:
     return replace(base, units=units) if units else base
 
 
-def seconds(work: Work, programs: int, num_warps: int, device: Machine) -> float:
+def seconds(work: Work, programs: int, num_warps: int, device: Machine, num_stages: int | None = None) -> float:
     """The model's time of a launch of `programs` programs."""
+    stages = max(1, device.stages if num_stages is None else min(num_stages, device.most_stages))
     warps = num_warps if device.lanes > 1 else 1
     threads = device.lanes * warps
     registers = work.live_bytes / 4 / threads + (BASE_REGISTERS if device.lanes > 1 else 0)
@@ -82,24 +86,26 @@ def seconds(work: Work, programs: int, num_warps: int, device: Machine) -> float
         device.programs,
         device.warps // warps,
         int(device.registers / max(1.0, fitting * threads)),
-        device.shared // max(1, work.staged_bytes),
+        device.shared // max(1, work.staged_bytes * stages),
     )
     resident = max(1, resident)
     n = math.ceil(programs / device.units)
     throughput = n * max(work.bytes / device.bandwidth, work.flops / device.rate + work.dot_flops / device.dot_rate)
-    alone = work.rounds * device.latency + work.flops / threads * device.issue
+    alone = (1 + (work.rounds - 1) / stages) * device.latency + work.flops / threads * device.issue
     latency = math.ceil(n / resident) * alone
     spilling = 1 + 4 * max(0.0, registers / device.thread_registers - 1)
     return max(throughput, latency) * spilling + n * device.start
 
 
-def estimate(fn: Function, scalars: Mapping[str, Any], grid: tuple[int, int, int], num_warps: int, device: Machine) -> float:
+def estimate(
+    fn: Function, scalars: Mapping[str, Any], grid: tuple[int, int, int], num_warps: int, device: Machine, num_stages: int | None = None
+) -> float:
     """The model's seconds of a launch.
 
     fn       the kernel's Tile IR, optimised
     scalars  run-time numbers by parameter name; grid: programs along three axes
     """
-    return seconds(work_of(fn, scalars, grid), math.prod(grid), num_warps, device)
+    return seconds(work_of(fn, scalars, grid), math.prod(grid), num_warps, device, num_stages)
 
 
 def ranking(estimates: Sequence[float | None]) -> list[int]:
