@@ -65,7 +65,7 @@ INTERPRETER = replace(CPU, registers=1 << 24, thread_registers=1 << 24, bandwidt
 METAL = Machine(
     20, warps=32, programs=24, registers=52 * 1024, thread_registers=128, shared=64 * 1024, bandwidth=15e9, rate=200e9, dot_rate=250e9
 )
-CUDA = Machine(132, stages=3, most_stages=16)
+CUDA = Machine(132, stages=4, most_stages=16)
 BASE_REGISTERS = 24  # addresses, counters and masks of one thread
 
 
