@@ -21,7 +21,6 @@ from zmlx.errors import ArgumentError, AutotuneError, AutotuneWarning
 from zmlx.runtime import cache, candidates
 from zmlx.runtime.candidates import Candidate, NotTraceable
 from zmlx.runtime.configs import OPTIONS, Config
-from zmlx.runtime.jit import JitFunction
 from zmlx.runtime.launcher import argument_error
 from zmlx.runtime.machine import identity
 from zmlx.runtime.pruning import Pruning
@@ -121,7 +120,7 @@ class Autotuner(Wrapper):
         given, own = values | config.kwargs, options | _launch_options(config)
         if config.pre_hook is not None:
             config.pre_hook(arguments(given, own, self._defaults))
-        elif isinstance(self.fn, JitFunction) and key in self._found:
+        elif key in self._found:
             self._warm[key] = (tuning, self.fn.launcher, config.kwargs | _launch_options(config))
         self.tuning = tuning
         return self.inner_launch(grid, given, own)
@@ -191,10 +190,8 @@ class Autotuner(Wrapper):
         start = time.perf_counter()
         field = [self._candidate(c, values, options, hooks=True) for c in configs]
         with progress(f"autotune {self.__name__}", len(field) * (2 + FIRST_ROUNDS)) as tick:
-            candidates.build(self.kernel, field, target, grid)
-            if self.pre_hook is None and not any(c.pre_hook for c in configs):
-                candidates.join_twins(field, self.kernel)
-            candidates.load(self.kernel, field, target, tick)
+            hooked = self.pre_hook is not None or any(c.pre_hook for c in configs)
+            candidates.prepare(self.kernel, field, target, grid, not hooked, tick)
             candidates.set_spilling_aside(field)
             if self.do_bench is not None:
                 self._call_bench(field, options.get("stream"))

@@ -8,7 +8,7 @@ arrays, so they get objects of their own, once for each config; what they do is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import mlx.core as mx
 
 from zmlx import knobs
 from zmlx.errors import InternalCompilerError, ResourceError
-from zmlx.runtime import cost_model, cuda_driver, host_backend, mlx_backend, timing, toolchain
+from zmlx.runtime import cost_model, cuda_driver, host_backend, mlx_backend, timing
 from zmlx.runtime.configs import Config
 from zmlx.runtime.fresh import FreshArray
 from zmlx.runtime.jit import JitFunction
@@ -105,51 +105,54 @@ def settle(values: dict[str, Any]) -> None:
         raise NotTraceable from None
 
 
-def build(kernel: JitFunction, candidates: Sequence[Candidate], target: str, grid: Any) -> None:
-    """Compiles each candidate to text, one after the other: that part is Python."""
-    for c in candidates:
-        if not c.runs:
-            continue
-        try:
-            c.built = kernel.build(c.values, target, c.config.num_warps, c.config.num_stages)
-            bound = dict(zip((p.name for p in kernel.params), c.values, strict=True))
-            c.dims = check_grid(kernel.__name__, grid(bound) if callable(grid) else grid, target, c.compiled.threads)
-        except Exception as e:
-            c.fail(e)
+def prepare(kernel: JitFunction, candidates: Sequence[Candidate], target: str, grid: Any, twins: bool, tick: Callable[[int], None]) -> None:
+    """Compiles what can be compiled. Up to a target's text that is Python, one candidate after the other; the target's compiler
+    runs meanwhile, for several at once: it is a process of its own, or leaves Python alone.
 
-
-def join_twins(candidates: Sequence[Candidate], kernel: JitFunction) -> None:
-    """Marks candidates that are the same program as an earlier one, on the same arguments."""
+    twins: whether candidates that are the same program have the same arguments, so that one timing serves all.
+    """
     seen: dict[Any, Candidate] = {}
-    for c in candidates:
-        if c.runs:
-            text = c.compiled
-            run_time = tuple(
-                repr(v) for p, v in zip(kernel.params, c.values, strict=True) if not p.is_constexpr and not isinstance(v, mx.array)
-            )
-            earlier = seen.setdefault((text.source, text.header, text.entry, text.threads, text.shared_bytes, c.dims, run_time), c)
-            c.twin = earlier if earlier is not c else None
-
-
-def load(kernel: JitFunction, candidates: Sequence[Candidate], target: str, tick: Callable[[int], None]) -> None:
-    """Runs the target's compiler on each text, several at once: it is a process of its own, or leaves Python alone."""
-    todo = [c for c in candidates if c.runs and c.twin is None]
-    if target == "cpu" and todo:
-        toolchain.find_cxx()
-        host_backend.prepare()  # once, not in each thread
-
-    def plan(c: Candidate) -> Plan:
-        assert c.built is not None
-        return kernel.load(kernel.plan_key(c.values, target, c.config.num_warps, c.config.num_stages), *c.built)
-
-    with ThreadPoolExecutor(max(1, min(len(todo), knobs.threads()))) as pool:
-        futures = {pool.submit(plan, c): c for c in todo}
-        for future in as_completed(futures):
+    loading: dict[Future[Plan], Candidate] = {}
+    with ThreadPoolExecutor(max(1, min(len(candidates), knobs.threads()))) as pool:
+        for c in candidates:
+            if c.runs:
+                _build(kernel, c, target, grid)
+            if c.runs and twins:
+                earlier = seen.setdefault(_program(kernel, c), c)
+                c.twin = earlier if earlier is not c else None
+            if not c.runs or c.twin is not None:
+                tick(1)
+                continue
+            if not loading and target == "cpu":
+                host_backend.prepare()  # once, not in each thread
+            loading[pool.submit(_load, kernel, c, target)] = c
+        for future in as_completed(loading):
             try:
-                futures[future].plan = future.result()
+                loading[future].plan = future.result()
             except Exception as e:
-                futures[future].fail(e)
+                loading[future].fail(e)
             tick(1)
+
+
+def _build(kernel: JitFunction, c: Candidate, target: str, grid: Any) -> None:
+    try:
+        c.built = kernel.build(c.values, target, c.config.num_warps, c.config.num_stages)
+        bound = dict(zip((p.name for p in kernel.params), c.values, strict=True))
+        c.dims = check_grid(kernel.__name__, grid(bound) if callable(grid) else grid, target, c.compiled.threads)
+    except Exception as e:
+        c.fail(e)
+
+
+def _program(kernel: JitFunction, c: Candidate) -> Any:
+    """What makes two candidates one program: text, launch and run-time numbers."""
+    numbers = [repr(v) for p, v in zip(kernel.params, c.values, strict=True) if not p.is_constexpr and not isinstance(v, mx.array)]
+    text = c.compiled
+    return text.source, text.header, text.entry, text.threads, text.shared_bytes, c.dims, tuple(numbers)
+
+
+def _load(kernel: JitFunction, c: Candidate, target: str) -> Plan:
+    assert c.built is not None
+    return kernel.load(kernel.plan_key(c.values, target, c.config.num_warps, c.config.num_stages), *c.built)
 
 
 def set_spilling_aside(candidates: Sequence[Candidate]) -> None:

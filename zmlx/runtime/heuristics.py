@@ -32,13 +32,13 @@ class Heuristics(Wrapper):
         return inner | self.values.keys()
 
     def _added(self, values: Values, options: Values) -> Values:
-        passed = values.keys() & self.values.keys()
-        if passed:
-            names = ", ".join(sorted(passed))
+        if not values.keys().isdisjoint(self.values):
+            names = ", ".join(sorted(values.keys() & self.values.keys()))
             raise ArgumentError(f"{names} of {self.__name__} is computed by a heuristic; leave it out of the launch")
-        new = dict(values)
+        new, args = dict(values), arguments(values, options, self._defaults)
         for name, function in self.values.items():
-            new[name] = function(arguments(new, options, self._defaults))
+            new[name] = function(args)
+            args.add(name, new[name])
         return new
 
     def launch(self, grid: Any, values: Values, options: Values) -> Any:

@@ -48,6 +48,7 @@ def _launch_function() -> Callable[..., Any]:
 
 def prepare() -> None:
     """Builds and loads what all kernels share, before several threads need it at once."""
+    toolchain.find_cxx()
     _launch_function()
     threads()
 

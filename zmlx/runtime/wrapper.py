@@ -20,6 +20,7 @@ from zmlx.runtime.launcher import argument_error
 from zmlx.targets.compiled import Compiled
 
 Values = dict[str, Any]
+_LAUNCH_OPTIONS = (*OPTIONS, "stream")
 
 
 class Arguments(Values):
@@ -27,6 +28,10 @@ class Arguments(Values):
 
     def __setitem__(self, name: str, value: Any) -> None:
         raise ArgumentError(f"an argument cannot be replaced here; write into the array: args[{name!r}][...] = …")
+
+    def add(self, name: str, value: Any) -> None:
+        """Adds what a heuristic computed."""
+        super().__setitem__(name, value)
 
 
 class Wrapper:
@@ -53,6 +58,11 @@ class Wrapper:
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         return partial(self._start, grid)
+
+    @property
+    def launcher(self) -> Callable[..., Any]:
+        """`kernel[grid](*args, **kwargs)` as one function of (grid, *args, **kwargs)."""
+        return self._start
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.kernel.__qualname__}>"
@@ -129,12 +139,17 @@ class Wrapper:
 
 def _options(kwargs: Values) -> Values:
     """Takes the launch options out of keywords."""
-    return {name: kwargs.pop(name) for name in (*OPTIONS, "stream") if name in kwargs}
+    return {name: kwargs.pop(name) for name in _LAUNCH_OPTIONS if name in kwargs}
 
 
 def arguments(values: Values, options: Mapping[str, Any], defaults: Values) -> Arguments:
     """What hooks, heuristics and performance models are told."""
-    return Arguments({**defaults, **values, **{n: v for n, v in options.items() if n in OPTIONS and v is not None}})
+    args = Arguments(defaults)
+    args.update(values)
+    for name in OPTIONS:
+        if options.get(name) is not None:
+            args.add(name, options[name])
+    return args
 
 
 def decorators(fn: Any) -> Iterator[Wrapper]:
