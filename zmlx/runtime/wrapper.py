@@ -109,8 +109,6 @@ class Wrapper:
 
     def inner_launch(self, grid: Any, values: Values, options: Values) -> Any:
         """Launches what is inside this decorator."""
-        if isinstance(self.fn, Wrapper):
-            return self.fn.launch(grid, values, options)
         return self.fn.launcher(grid, **values, **options)
 
     def inner_complete(self, values: Values, options: Values) -> Values:
