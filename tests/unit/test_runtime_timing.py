@@ -56,15 +56,20 @@ def test_a_machine_that_slows_down_slows_all() -> None:
 def test_rounds_are_interleaved() -> None:
     sample, order = sampler([1e-3, 1.01e-3, 1.02e-3], quiet)
     race(3, sample, warmup=0, rep=1e-6)
-    warm, rest = order[:9], order[9:]
-    assert warm == [0, 0, 0, 1, 1, 1, 2, 2, 2] and rest == [0, 1, 2] * (len(rest) // 3) and len(rest) >= 3 * timing.FIRST_ROUNDS
+    warm, batch, rest = order[:9], order[9:12], order[12:]
+    assert (
+        warm == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+        and batch == [0, 0, 0]
+        and rest == [0, 1, 2] * (len(rest) // 3)
+        and len(rest) >= 3 * timing.FIRST_ROUNDS
+    )
 
 
 def test_the_slow_leave_early_and_keep_a_timing() -> None:
     sample, order = sampler([1e-3, 1.4e-3, 50e-3, 1.01e-3], quiet)
     found = race(4, sample, warmup=0, rep=1e-6)
     assert order.count(2) == 3, "hopeless: only warmed up"
-    assert order.count(1) == 3 + timing.FIRST_ROUNDS and order.count(0) == order.count(3) > order.count(1)
+    assert order.count(1) == 3 + timing.FIRST_ROUNDS and order.count(0) - 3 == order.count(3) > order.count(1), "3: to find the batch"
     assert [round(1e3 * t.median, 2) for t in found if isinstance(t, Timing)] == [1.0, 1.4, 50.0, 1.01]
 
 
@@ -109,6 +114,9 @@ def test_batches_are_large_for_short_calls_and_bounded() -> None:
 
     race(2, sample, warmup=0, rep=1e-6)
     assert batches == {1, timing.MAX_BATCH}
+    batches.clear()
+    race(2, lambda i, batch: batches.add(batch) or 20e-6 + 100e-6 / batch, warmup=0, rep=1e-6)
+    assert max(batches) == 94, "what one wait costs does not count twice: 2 ms / (20 + 100 / 80) µs"
     batches.clear()
     race(2, sample, warmup=0, rep=1e-6, most_batch=lambda i: (50, 10)[i])
     assert batches == {1, 10}, "one batch for all, that all can hold"
