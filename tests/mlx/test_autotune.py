@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -183,6 +184,16 @@ def test_num_warps_of_the_config_reaches_the_kernel() -> None:
     assert kernel[(1,)](zmlx.empty((1,), mx.int32)).item() == 8
 
 
+def test_num_stages_of_the_launch_counts_where_no_config_sets_it() -> None:
+    kernel = tuned(zmlx.jit(record_kernel))
+    for _ in range(2):
+        kernel[(1,)](zmlx.empty((1,), mx.int32), 3, num_stages=2)
+    assert {key[2] for key in kernel.kernel._plans} == {2}, "timed and launched with it"
+    staged = zmlx.autotune([Config({"BLOCK": 16}, num_stages=3), Config({"BLOCK": 32})], ["n"])(zmlx.jit(record_kernel))
+    with pytest.raises(ArgumentError, match="num_stages of record_kernel is set by its configs"):
+        staged[(1,)](zmlx.empty((1,), mx.int32), 3, num_stages=2)
+
+
 def test_one_config_is_not_timed() -> None:
     kernel = zmlx.autotune([Config({"BLOCK": 64})], key=["n"], do_bench=lambda *a, **k: pytest.fail("timed"))(zmlx.jit(record_kernel))
     assert kernel[(1,)](zmlx.empty((1,), mx.int32), 2).item() == 2064
@@ -311,3 +322,19 @@ def test_wrong_arguments_are_refused(args: tuple[int, ...], keywords: dict[str, 
         kernel[grid](*(x if a == 1 else a for a in args), **keywords)
     with pytest.raises(ArgumentError, match="say how many programs"):
         kernel(x, 16)
+
+
+def test_compilers_of_several_configs_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting, load = threading.Barrier(2), zmlx.JitFunction.load
+
+    def together(self: Any, *args: Any) -> Any:
+        meeting.wait(timeout=120)  # breaks, and fails the config, if nobody else comes
+        return load(self, *args)
+
+    monkeypatch.setenv("ZMLX_THREADS", "2")
+    monkeypatch.setattr(zmlx.JitFunction, "load", together)
+    configs = [Config({"BLOCK": b}) for b in (16, 32, 64, 128)]
+    kernel = zmlx.autotune(configs, ["n"], cache_results=False, do_bench=lambda call, quantiles: (call(), 1.0)[1])(zmlx.jit(double_kernel))
+    x = mx.arange(100)
+    kernel[grid](x, 100)
+    assert mx.array_equal(x, mx.arange(100) * 2) and all(t[0] == 1.0 for t in kernel.configs_timings.values())

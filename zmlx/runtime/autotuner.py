@@ -239,6 +239,7 @@ class Autotuner(Wrapper):
         try:
             mine = candidates.own(values, self.reset_to_zero) if hooks else values
             launch = options | _launch_options(config)
+            c.num_stages = launch.get("num_stages")
             full = self.inner_complete(mine | config.kwargs, launch)
             c.args = arguments(full, launch, self._defaults)
             if hooks:

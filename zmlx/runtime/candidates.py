@@ -39,13 +39,14 @@ class Candidate:
     """One config of a launch, on its way to a timing.
 
     values   of all parameters in order, of this candidate alone
-    args     the same by name, with options, as hooks see them
+    args     the same by name, with options, as hooks see them; num_stages: the config's, or else the launch's
     error    why it cannot run; twin: an earlier candidate that is the same program
     """
 
     config: Config
     values: tuple[Any, ...] = ()
     args: dict[str, Any] = field(default_factory=dict)
+    num_stages: int | None = None
     built: tuple[dict[str, Bound], Compiled, Any] | None = None
     dims: tuple[int, int, int] = (0, 0, 0)
     plan: Plan | None = None
@@ -136,7 +137,7 @@ def prepare(kernel: JitFunction, candidates: Sequence[Candidate], target: str, g
 
 def _build(kernel: JitFunction, c: Candidate, target: str, grid: Any) -> None:
     try:
-        c.built = kernel.build(c.values, target, c.config.num_warps, c.config.num_stages)
+        c.built = kernel.build(c.values, target, c.config.num_warps, c.num_stages)
         bound = dict(zip((p.name for p in kernel.params), c.values, strict=True))
         c.dims = check_grid(kernel.__name__, grid(bound) if callable(grid) else grid, target, c.compiled.threads)
     except Exception as e:
@@ -152,7 +153,7 @@ def _program(kernel: JitFunction, c: Candidate) -> Any:
 
 def _load(kernel: JitFunction, c: Candidate, target: str) -> Plan:
     assert c.built is not None
-    return kernel.load(kernel.plan_key(c.values, target, c.config.num_warps, c.config.num_stages), *c.built)
+    return kernel.load(kernel.plan_key(c.values, target, c.config.num_warps, c.num_stages), *c.built)
 
 
 def set_spilling_aside(candidates: Sequence[Candidate]) -> None:
@@ -200,14 +201,14 @@ def choose(kernel: JitFunction, candidates: Sequence[Candidate], target: str, gr
                 threads = target_of(target).lanes * c.config.num_warps
                 c.dims = check_grid(kernel.__name__, grid(bound) if callable(grid) else grid, target, threads)
                 tile = kernel.traced(c.values, target)
-                estimates[-1] = cost_model.estimate(tile, bound, c.dims, c.config.num_warps, device, c.config.num_stages)
+                estimates[-1] = cost_model.estimate(tile, bound, c.dims, c.config.num_warps, device, c.num_stages)
             except Exception as e:
                 c.fail(e)
     for i in cost_model.ranking(estimates):
         c = candidates[i]
         if c.runs:
             try:
-                c.plan = kernel.plan_of(c.values, target, c.config.num_warps, c.config.num_stages)
+                c.plan = kernel.plan_of(c.values, target, c.config.num_warps, c.num_stages)
                 return c
             except Exception as e:
                 c.fail(e)
