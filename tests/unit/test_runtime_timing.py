@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import mlx.core as mx
 import pytest
 
 from zmlx.runtime import timing
@@ -128,3 +129,15 @@ def test_a_tie_is_no_wider_than_said() -> None:
     exact = Timing(1.0, 1.0, 1.0, 50)
     assert fastest([Timing(1.004, 1.004, 1.004, 50), exact]) == 0 and fastest([Timing(1.006, 1.006, 1.006, 50), exact]) == 1
     assert fastest([None, exact, exact]) == 1
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_sample_launches_and_evaluates_a_batch(queued: bool) -> None:
+    made: list[mx.array] = []
+
+    def launch() -> list[mx.array]:
+        made.append(mx.full((4,), len(made)) + 1)
+        return [made[-1]]
+
+    assert timing.device_sample(launch, 7, queued) > 0
+    assert [a.tolist()[0] for a in made] == list(range(1, 8))
