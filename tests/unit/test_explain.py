@@ -276,7 +276,8 @@ def test_every_op_of_the_catalog_is_explained(entry: CatalogEntry, case: Any, ta
     for x in e.entries:
         assert x.title not in ("left out", UNRECORDED), f"{x}: write a low.decided(...) where the lowering takes this decision"
         assert f"{x.file.rpartition('/')[2]}:{x.line}  " in text and x.title and x.words
-        assert x.text and x.text.startswith(text[text.index(f":{x.line}  ") :].split("  ", 1)[1][:20])
+        place = f"{x.file.rpartition('/')[2]}:{x.line}  "
+        assert x.text and x.text.startswith(text[text.index(place) + len(place) :][:20].split("\n")[0])
     check_totals(e, compiled.source)
 
 
