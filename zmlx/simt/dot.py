@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 def lower_dot(low: Lowering, op: Op) -> None:
-    if fragments.fits(op, low.target) and dot_metal.lower(low, op):
-        return
     a, b, acc = op.operands
     result = op.results[0]
     assert isinstance(result.type, Type) and isinstance(a.type, Type) and isinstance(b.type, Type)

@@ -14,7 +14,7 @@ from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
 from zmlx.ops import compare, simt_matrix, simt_mma
 from zmlx.simt.convert import prepare
-from zmlx.simt.fragments import SIZE, operand_layout
+from zmlx.simt.fragments import SIZE, operand_layout, warps
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Coords, Layout, blocked, register_map
 from zmlx.simt.shared import element_bytes
@@ -38,6 +38,7 @@ def lower(low: Lowering, op: Op) -> bool:
     piece = _piece(low, staged, depth)
     if piece is None:
         return False
+    low.decided("dot", op, layout=layout, path="simdgroup", warps=warps(layout), registers=not sides[0].staged and sides[0].kept)
     kind = result.type.dtype
     out = low.materialise(acc, layout, into=e.alloc(kind, layout.registers, "register", result.name or "acc"))
     # Integers are summed as floats, exactly, and then added to what was there.

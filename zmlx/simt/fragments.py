@@ -53,6 +53,12 @@ def product_layout(shape: Coords, warp_bits: int, rows_first: bool) -> Layout:
     return Layout(shape, tuple(reg), LANE, tuple(warp))
 
 
+def warps(product: Layout) -> tuple[int, int]:
+    """Warps along rows and columns of a product."""
+    rows, columns = (1 << sum(bool(b[d]) for b in product.warp) for d in range(2))
+    return rows, columns
+
+
 def operand_layout(product: Layout, depth: int, side: int) -> Layout:
     """The layout that a product asks of its left (side 0) or right (side 1) operand."""
     shape = (product.shape[0], depth) if side == 0 else (depth, product.shape[1])
