@@ -15,7 +15,7 @@ from zmlx.ir.types import Elem
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
 
-ALIGN = 1024  # of large arrays: what operands of matrix units ask for
+ALIGN = 1024  # of large arrays: what operands of CUDA's matrix units ask for
 
 
 class Scratch:
@@ -58,7 +58,7 @@ class Scratch:
         """The arrays, one behind the other, and where they end."""
         out, offset = [], self.base
         for elem, size, name in wanted:
-            if size * element_bytes(elem) >= ALIGN:
+            if self.low.target.dialect == "cuda" and size * element_bytes(elem) >= ALIGN:
                 offset = -(-offset // ALIGN) * ALIGN
             array = self.low.e.alloc(elem, size, "shared", name)
             assert array.op is not None

@@ -23,6 +23,7 @@ class Target:
     refuse          ops (by name) and kinds of them that the target cannot do, each with what to do instead
     language        whose text it runs, where that is another target's
     maps_lines      a compiled kernel says which of the user's lines each line of its text comes from
+    matrix          the instructions that multiply tiles: "simdgroup_matrix", or "" for none
     """
 
     name: str
@@ -36,6 +37,7 @@ class Target:
     refuse: dict[str, str] = field(default_factory=dict)
     language: str = ""
     maps_lines: bool = False
+    matrix: str = ""
 
     @property
     def dialect(self) -> str:
@@ -69,6 +71,7 @@ METAL = Target(
      "64-bit atomics": "use an array of 32-bit elements: Metal has no atomics wider than that",
      "ordered atomics": "use sem='relaxed': Metal has no ordering between threadgroups; split the work into two kernels",
      "spin": "split the kernel in two launches: Metal promises no progress of other threadgroups, so the loop may never end"},
+    matrix="simdgroup_matrix",
 )  # fmt: skip
 CUDA = Target(
     "cuda", 32, 32, 227 * 1024, 16,
