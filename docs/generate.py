@@ -155,7 +155,31 @@ def simulator_speed() -> str:
     return "\n".join([*lines, "", "By `python benchmarks/simulator.py`; medians of interleaved launches.", ""])
 
 
+def autotune_table() -> str:
+    """The table of a tuning, as it prints; the kernel and the times are those of the newest result."""
+    rows = latest("autotune")
+    return f"```text\n{rows[0]['table']}\n```\n" if rows else "Not measured yet.\n"
+
+
+def autotune_speed() -> str:
+    """What benchmarks/autotune.py measured: the winner, the cost model's choice, the slowest, and how long it took."""
+    rows = latest("autotune")
+    if not rows:
+        return "Not measured yet.\n"
+    lines = ["| machine | kernel | configs | fastest | model's choice | slowest | tuning, first | again |"]
+    lines.append("|---|---|---:|---:|---:|---:|---:|---:|")
+    for r in rows:
+        machine, name = f"{r['device']}, {r['date']}", f"{r['kernel']} {r['shape']}"
+        times = f"{r['best_ms']:.3g} ms | ×{r['ratio']:.2f} | ×{r['worst_ms'] / r['best_ms']:.3g}"
+        lines.append(f"| {machine} | {name} | {r['configs']} | {times} | {r['seconds']:.1f} s | {r['warm_seconds']:.1f} s |")
+    extra = ", ".join(f"{r['overhead_us']} µs ({r['device']})" for r in {r["device"]: r for r in rows}.values())
+    said = f"By `python benchmarks/autotune.py`; *first*: with compiling. A warm launch costs {extra} more than without configs."
+    return "\n".join([*lines, "", said, ""])
+
+
 BLOCKS = {
+    "autotune-table": autotune_table,
+    "autotune-speed": autotune_speed,
     "readme-metal": readme_metal,
     "readme-error": readme_error,
     "explain-columns": explained,

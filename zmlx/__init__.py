@@ -12,8 +12,11 @@ out = add_kernel[(zmlx.cdiv(n, 1024),)](x, y, zmlx.empty_like(x), n, BLOCK=1024)
 
 from zmlx import errors, language
 from zmlx.runtime import device as _device
+from zmlx.runtime.autotuner import Autotuner, autotune
+from zmlx.runtime.configs import Config
 from zmlx.runtime.device import default_target, use_target
 from zmlx.runtime.fresh import empty, empty_like, full, strides, zeros
+from zmlx.runtime.heuristics import Heuristics, heuristics
 from zmlx.runtime.jit import JitFunction, jit
 from zmlx.runtime.signature import ArraySpec
 
@@ -35,14 +38,19 @@ def next_power_of_2(n: int) -> int:
 
 __all__ = [
     "ArraySpec",
+    "Autotuner",
+    "Config",
+    "Heuristics",
     "JitFunction",
     "__version__",
+    "autotune",
     "cdiv",
     "default_target",
     "empty",
     "empty_like",
     "errors",
     "full",
+    "heuristics",
     "jit",
     "language",
     "next_power_of_2",

@@ -7,10 +7,8 @@ it evaluates them: launches overlap as they do in a model, and the device's time
 from __future__ import annotations
 
 import platform
-import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -18,16 +16,7 @@ import mlx.core as mx
 
 import zmlx
 from zmlx import knobs
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of one call: the median of the samples and their quartiles."""
-
-    median: float
-    low: float
-    high: float
-    samples: int
+from zmlx.runtime.timing import Timing
 
 
 def on_gpu() -> bool:
@@ -88,11 +77,4 @@ def interleaved(
             break
         for name, call in calls.items():
             samples[name].append(sample(call, batch))
-    return {name: _timing(values) for name, values in samples.items()}
-
-
-def _timing(values: list[float]) -> Timing:
-    if len(values) == 1:
-        return Timing(values[0], values[0], values[0], 1)
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Timing(median, low, high, len(values))
+    return {name: Timing.of(values) for name, values in samples.items()}

@@ -181,6 +181,10 @@ class LaunchOptionError(LaunchError):
     """A launch option (num_warps, num_stages, stream) out of range."""
 
 
+class AutotuneError(LaunchError):
+    """An autotuned kernel whose configs, key or options do not fit it, or none of whose configs can run."""
+
+
 class TargetUnavailableError(LaunchError):
     """A target that this machine cannot run; the message says what is missing."""
 
@@ -203,6 +207,10 @@ class InternalCompilerError(ZmlxError):
 
 class CacheWarning(UserWarning):
     """The cache folder cannot be used; zmlx goes on without it."""
+
+
+class AutotuneWarning(UserWarning):
+    """An autotuned kernel runs a config that was chosen without timing it; says why and what to do."""
 
 
 class NativeWarning(UserWarning):

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmlx.errors import ArgumentError
+from zmlx.errors import ArgumentError, AutotuneError
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,13 @@ DUMP_DIR = Knob("ZMLX_DUMP_DIR", "", "folder that receives the IR of every compi
 SANITIZE = Knob("ZMLX_SANITIZE", "0", "1 checks every kernel that the simulator runs (target metal-sim, zmlx.simulator.metal_kernel)")
 SIM_OPT = Knob("ZMLX_SIM_OPT", "", "optimisation of simulated kernels, e.g. -O0 to compile sooner; empty means the simulator's own")
 DOT = Knob("ZMLX_DOT", "auto", "how tl.dot multiplies: auto takes matrix instructions where they serve, plain none; read at compilation")
-ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE, SIM_OPT, DOT)
+AUTOTUNE = Knob(
+    "ZMLX_AUTOTUNE",
+    "on",
+    "on: autotuned kernels time their configs; cached: they use results on disk, else the cost model's choice; off: always the latter",
+)
+PRINT_AUTOTUNING = Knob("ZMLX_PRINT_AUTOTUNING", "0", "1 prints what every autotuning chose, and its table of timings, on stderr")
+ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE, SIM_OPT, DOT, AUTOTUNE, PRINT_AUTOTUNING)
 
 
 def cache_dir() -> Path | None:
@@ -41,6 +47,14 @@ def cache_dir() -> Path | None:
         return None
     named = CACHE_DIR.get()
     return Path(named).expanduser() if named else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "zmlx"
+
+
+def autotune() -> str:
+    """ZMLX_AUTOTUNE: "on", "cached" or "off". Raises AutotuneError for anything else."""
+    named = AUTOTUNE.get().lower()
+    if named not in ("on", "cached", "off"):
+        raise AutotuneError(f"{AUTOTUNE.name}={named!r}; it is on, cached or off")
+    return named
 
 
 def threads() -> int:

@@ -17,6 +17,20 @@ LOG2_E = 1.4426950408889634
 
 
 @zmlx.jit
+def _attend(q, k, v, keep, scale_log2, top, total, acc):
+    """One tile of keys more. In units of log 2: exp(s - top) = exp2(s' - top')."""
+    s = tl.dot(q, k, input_precision="ieee")
+    if keep is not None:
+        s = tl.where(keep, s, -float("inf"))
+    higher = tl.maximum(top, tl.max(s, axis=1) * scale_log2)
+    p = tl.exp2(tl.fma(s, scale_log2, -higher[:, None]))
+    shrink = tl.exp2(top - higher)
+    total = total * shrink + tl.sum(p, axis=1)
+    acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None], input_precision="ieee")
+    return higher, total, acc
+
+
+@zmlx.jit
 def flash_attention_kernel(
     q_ptr,
     k_ptr,
@@ -33,7 +47,10 @@ def flash_attention_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    start = tl.program_id(0) * BLOCK_M
+    tile = tl.program_id(0)
+    if CAUSAL:
+        tile = tl.num_programs(0) - 1 - tile  # the tiles that see most keys first
+    start = tile * BLOCK_M
     head = tl.program_id(1)
     kv_head = head // heads * (heads // group) + head % heads // group
     rows = start + tl.arange(0, BLOCK_M)
@@ -49,33 +66,41 @@ def flash_attention_kernel(
     top = tl.full((BLOCK_M,), -float("inf"), tl.float32)
     total = tl.zeros((BLOCK_M,), tl.float32)
     acc = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
+    # The last query sees the last key: key j is seen by query i when j <= i + n_k - n_q. Whole tiles of keys that every query of
+    # this program sees need no mask; no key after its last query's is worth a step.
     end = n_k
+    whole = n_k // BLOCK_N * BLOCK_N
     if CAUSAL:
-        # The last query sees the last key. No key after this tile's last query is worth a step.
         end = tl.minimum(n_k, start + BLOCK_M + n_k - n_q)
-    for j in range(0, end, BLOCK_N):
+        whole = (tl.minimum(n_k, start + 1 + n_k - n_q)) // BLOCK_N * BLOCK_N
+    for j in range(0, whole, BLOCK_N):
+        keys = j + cols
+        k = tl.load(k_ptr + keys[None, :] * HEAD_DIM + dims[:, None], mask=dims[:, None] < HEAD_DIM, other=0.0)
+        v = tl.load(v_ptr + keys[:, None] * HEAD_DIM + dims[None, :], mask=dims[None, :] < HEAD_DIM, other=0.0)
+        top, total, acc = _attend(q, k, v, None, scale_log2, top, total, acc)
+    for j in range(whole, end, BLOCK_N):
         keys = j + cols
         k = tl.load(k_ptr + keys[None, :] * HEAD_DIM + dims[:, None], mask=(keys[None, :] < n_k) & (dims[:, None] < HEAD_DIM), other=0.0)
         v = tl.load(v_ptr + keys[:, None] * HEAD_DIM + dims[None, :], mask=(keys[:, None] < n_k) & (dims[None, :] < HEAD_DIM), other=0.0)
-        # In units of log 2: exp(s - top) = exp2(s' - top').
-        s = tl.dot(q, k, input_precision="ieee") * scale_log2
         keep = keys[None, :] < n_k
         if CAUSAL:
             keep = keep & (keys[None, :] <= rows[:, None] + (n_k - n_q))
-        s = tl.where(keep, s, -float("inf"))
-        higher = tl.maximum(top, tl.max(s, axis=1))
-        p = tl.exp2(s - higher[:, None])
-        shrink = tl.exp2(top - higher)
-        total = total * shrink + tl.sum(p, axis=1)
-        acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None], input_precision="ieee")
-        top = higher
-    tl.store(out_ptr + rows[:, None] * HEAD_DIM + dims[None, :], acc / total[:, None], mask=inside)
+        top, total, acc = _attend(q, k, v, keep, scale_log2, top, total, acc)
+    tl.store(out_ptr + rows[:, None] * HEAD_DIM + dims[None, :], acc * (1.0 / total)[:, None], mask=inside)
 
 
-def config(n_q: int, n_k: int, head_dim: int) -> dict[str, int]:
-    """64 queries by 32 keys, 32 by 32 for wide heads; the head's size rounded up to a power of two."""
+def config(n_q: int, n_k: int, head_dim: int, itemsize: int = 4) -> dict[str, int]:
+    """Tiles of queries and keys; the head's size rounded up to a power of two.
+
+    With tensor cores, 128 queries by 128 keys, two groups of four warps; else 64 by 32, 32 by 32 for wide heads.
+    """
     block_d = max(16, zmlx.next_power_of_2(head_dim))
-    block_m = min(64 if block_d <= 64 else 32, max(16, zmlx.next_power_of_2(n_q)))
+    rows = max(16, zmlx.next_power_of_2(n_q))
+    if zmlx.default_target() == "cuda" and itemsize == 2:
+        block_m, block_n = min(128 if block_d <= 128 else 64, rows), 128 if block_d <= 128 else 64
+        block_n = min(block_n, max(16, zmlx.next_power_of_2(n_k)))
+        return {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_D": block_d, "num_warps": 8 if block_m == 128 else 4, "num_stages": 3}
+    block_m = min(64 if block_d <= 64 else 32, rows)
     return {"BLOCK_M": block_m, "BLOCK_N": 32, "BLOCK_D": block_d, "num_warps": 4}
 
 
@@ -104,8 +129,11 @@ def flash_attention(q: mx.array, k: mx.array, v: mx.array, scale: float | None =
         raise ArrayError(f"flash_attention: {n_q} causal queries with {n_k} keys leave queries without a key; pass the last {n_k} queries")
     if q.size == 0:
         return mx.zeros_like(q)
-    options = config(n_q, n_k, dim)
-    scale_log2 = (dim**-0.5 if scale is None else float(scale)) * LOG2_E
+    options = config(n_q, n_k, dim, q.dtype.size)
+    scale = dim**-0.5 if scale is None else float(scale)
+    if scale <= 0:  # the kernel takes a positive one, so that the largest score stays the largest
+        q, scale = (-q, -scale) if scale < 0 else (mx.zeros_like(q), 1.0)
+    scale_log2 = scale * LOG2_E
     return flash_attention_kernel[(zmlx.cdiv(n_q, options["BLOCK_M"]), batch * heads)](
         q, k, v, zmlx.empty_like(q), n_q, n_k, heads, heads // kv_heads, scale_log2, HEAD_DIM=dim, CAUSAL=causal, **options
     )

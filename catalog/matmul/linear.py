@@ -68,10 +68,18 @@ def linear_kernel(
 ACTIVATIONS = {None: None, "relu": relu, "gelu": gelu_erf, "gelu_tanh": gelu_tanh}
 
 
-def config(m: int, n: int, k: int) -> dict[str, int]:
-    """64×64 tiles of the result, smaller where the result is; 32 of K a step."""
-    block_m = min(64, max(16, zmlx.next_power_of_2(m)))
-    block_n = min(64, max(16, zmlx.next_power_of_2(n)))
+def config(m: int, n: int, k: int, itemsize: int = 4) -> dict[str, int]:
+    """With tensor cores, tiles of 128×256 of the result where there are enough of them for all cores, 64 of K a step; else 64×64,
+    smaller where the result is, and 32 of K.
+    """
+    rows, columns = max(16, zmlx.next_power_of_2(m)), max(16, zmlx.next_power_of_2(n))
+    if zmlx.default_target() == "cuda" and itemsize == 2:
+        if zmlx.cdiv(m, 128) * zmlx.cdiv(n, 256) >= 128:
+            return {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "GROUP_M": 8, "num_warps": 8, "num_stages": 4}
+        many = zmlx.cdiv(m, 128) * zmlx.cdiv(n, 128) >= 96
+        block_m, block_n, warps = (128, 128, 8) if many else (min(64, rows), min(64, columns), 4)
+        return {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": 64, "GROUP_M": 8, "num_warps": warps, "num_stages": 4}
+    block_m, block_n = min(64, rows), min(64, columns)
     return {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": 32, "GROUP_M": 8, "num_warps": 4 if block_m * block_n >= 2048 else 2}
 
 
@@ -100,7 +108,7 @@ def linear(x: mx.array, w: mx.array, bias: mx.array | None = None, activation: s
     m = x.size // k if k else 0
     if m == 0 or n == 0:
         return mx.zeros(shape, x.dtype)
-    options = config(m, n, k)
+    options = config(m, n, k, x.dtype.size)
     grid = (zmlx.cdiv(m, options["BLOCK_M"]) * zmlx.cdiv(n, options["BLOCK_N"]),)
     strides = (1, k) if transposed else (n, 1)
     return linear_kernel[grid](x, w, bias, zmlx.empty(shape, x.dtype), m, n, k, *strides, ACTIVATION=ACTIVATIONS[activation], **options)

@@ -24,10 +24,17 @@ struct uint2 { uint x, y; };
 struct uint3 { uint x, y, z; };
 struct uint4 { uint x, y, z, w; };
 namespace metal {
-enum class mem_flags { mem_device = 1, mem_threadgroup = 2 };
+template <class T, int, int> struct simdgroup_matrix {
+    T elements[2];
+    T (&thread_elements())[2] { return elements; }
+};
+template <class T> using matrix = simdgroup_matrix<T, 8, 8>;
+template <class D, class A, class B, class C> void simdgroup_multiply_accumulate(matrix<D>&, matrix<A>&, matrix<B>&, matrix<C>&) {}
+enum class mem_flags { mem_none, mem_device, mem_threadgroup };
 inline mem_flags operator|(mem_flags a, mem_flags) { return a; }
 }
 inline void threadgroup_barrier(metal::mem_flags) {}
+inline void simdgroup_barrier(metal::mem_flags) {}
 """
 BUILT_IN = "uint3 threadgroup_position_in_grid, uint3 threadgroups_per_grid, uint thread_index_in_threadgroup"
 SPELLING = {
@@ -62,8 +69,10 @@ def compiler() -> str:
 def check(texts: list[Compiled], compiler: str, folder: Path) -> subprocess.CompletedProcess[str]:
     source = folder / "kernels.cpp"
     body = "".join(function(c, i) for i, c in enumerate(texts))
-    source.write_text(SHIM.read_text() + REST + texts[0].header + body)
-    return subprocess.run([compiler, "-std=c++17", "-fsyntax-only", "-w", str(source)], capture_output=True, text=True)
+    (folder / "metal_simdgroup_matrix").write_text("")
+    header = max((c.header for c in texts), key=len)
+    source.write_text(SHIM.read_text() + REST + header + body)
+    return subprocess.run([compiler, "-std=c++17", "-fsyntax-only", "-w", f"-I{folder}", str(source)], capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16], ids=["float32", "float16", "bfloat16"])

@@ -60,6 +60,17 @@ def test_show_uses_the_first_case_of_a_catalog_file(capsys: pytest.CaptureFixtur
     assert "weight_ptr" in capsys.readouterr().out
 
 
+def test_show_compiles_what_an_autotuned_kernel_would_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tuned.py"
+    decorator = '@zmlx.autotune([zmlx.Config({"BLOCK": b}) for b in (100, 64)], key=["n"])'
+    path.write_text(SCRIPT.replace("@zmlx.jit\ndef scale", f"{decorator}\n@zmlx.jit\ndef scale").replace(", BLOCK=128", ""))
+    assert "autotune" in path.read_text()
+    assert main(["show", f"{path}:scale_kernel", "--target", "tile"]) == 0
+    assert "arange {start = 0, end = 64}" in capsys.readouterr().out
+    assert main(["show", f"{path}:scale_kernel", "--arg", "x_ptr=f32[9]", "--arg", "out_ptr=f32[9]", "--arg", "n=9"]) == 0
+    assert "x_ptr" in capsys.readouterr().out
+
+
 WRONG = {
     "no colon": ("mine.py", "FILE.py:KERNEL"),
     "no file": ("absent.py:f_kernel", "no file"),

@@ -214,6 +214,7 @@ def test_products(target: str) -> None:
         ("cuda", HALF, "tensor", "tensor cores"),
         ("cuda", FLOAT, "staged", "Not on matrix units because input_precision='ieee'"),
         ("cpu", FLOAT, "host", "vectorise"),
+        ("metal", FLOAT, "simdgroup", "simdgroup matrices"),
     ],
 )
 def test_the_way_of_a_product(target: str, spec: zmlx.ArraySpec, path: str, says: str) -> None:
@@ -221,6 +222,15 @@ def test_the_way_of_a_product(target: str, spec: zmlx.ArraySpec, path: str, says
     dot = at(dot_kernel.explain(spec, spec, out, M=64, N=64, K=32, target=target), "tl.dot", "dot")
     assert dot.facts["path"] == path and says in said(dot)
     assert bool(dot.remedy) == ("because" in said(dot))
+
+
+def test_why_a_product_is_not_on_simdgroup_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = zmlx.ArraySpec((1,), mx.int8)
+    dot = at(dot_kernel.explain(small, small, INT, M=32, N=32, K=2048, target="metal"), "tl.dot", "dot")
+    assert "because sums of 2048 products of int8 are not exact there" in said(dot) and "at most 1024" in dot.remedy
+    monkeypatch.setenv("ZMLX_DOT", "plain")
+    dot = at(dot_kernel.explain(HALF, HALF, FLOAT, M=32, N=64, K=16, target="metal"), "tl.dot", "dot")
+    assert "because ZMLX_DOT=plain is set" in said(dot)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -276,7 +286,8 @@ def test_every_op_of_the_catalog_is_explained(entry: CatalogEntry, case: Any, ta
     for x in e.entries:
         assert x.title not in ("left out", UNRECORDED), f"{x}: write a low.decided(...) where the lowering takes this decision"
         assert f"{x.file.rpartition('/')[2]}:{x.line}  " in text and x.title and x.words
-        assert x.text and x.text.startswith(text[text.index(f":{x.line}  ") :].split("  ", 1)[1][:20])
+        place = f"{x.file.rpartition('/')[2]}:{x.line}  "
+        assert x.text and x.text.startswith(text[text.index(place) + len(place) :][:20].split("\n")[0])
     check_totals(e, compiled.source)
 
 

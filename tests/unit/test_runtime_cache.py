@@ -188,3 +188,13 @@ def test_kernels_across_processes(tmp_path: Path) -> None:
     blocked.write_text("in the way")
     (out,) = run(tmp_path, blocked / "cache")
     assert out.count("CacheWarning") == 1 and "traced" in out
+
+
+def test_a_library_without_a_cache_is_never_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two builds of one text give one name; the first may be loaded by now, and loaded code is the file's.
+    monkeypatch.setenv("ZMLX_CACHE", "0")
+    first = cache.put_library("host", "key", ".so", b"x" * 5000)
+    with open(first, "rb") as loaded:
+        second = cache.put_library("host", "other key", ".so", b"x" * 5000)
+        assert second == first and os.fstat(loaded.fileno()).st_ino != second.stat().st_ino
+        assert loaded.read() == b"x" * 5000

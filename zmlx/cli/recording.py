@@ -16,6 +16,9 @@ from zmlx.catalog import Entry
 from zmlx.errors import ArgumentError, UndefinedNameError
 from zmlx.frontend.source import JitCallable
 from zmlx.runtime.jit import JitFunction
+from zmlx.runtime.wrapper import Wrapper
+
+Kernel = JitFunction | Wrapper  # a wrapper compiles what its decorators choose
 
 
 @dataclass(frozen=True)
@@ -30,32 +33,35 @@ class Call:
 class _Found(BaseException):
     """Leaves the user's script at the launch that was looked for; no `except Exception` of theirs stops it."""
 
-    def __init__(self, kernel: JitFunction, call: Call) -> None:
+    def __init__(self, kernel: Kernel, call: Call) -> None:
         self.kernel, self.call = kernel, call
 
 
 @contextlib.contextmanager
 def intercepted(name: str | None = None) -> Iterator[None]:
     """Within it, launching the kernel of that name (any, without a name) raises _Found; other kernels launch as ever."""
-    original: Callable[[JitFunction, Any], Any] = JitFunction.__getitem__
+    kinds: tuple[Any, ...] = (JitFunction, Wrapper)
+    originals = [kind.__getitem__ for kind in kinds]
 
-    def launcher(self: JitFunction, grid: Any) -> Any:
+    def launcher(self: Kernel, grid: Any) -> Any:
         if name is not None and self.__name__ != name:
-            return original(self, grid)
+            return originals[isinstance(self, Wrapper)](self, grid)
 
         def found(*arguments: Any, **keywords: Any) -> None:
             raise _Found(self, Call(arguments, keywords, grid))
 
         return found
 
-    JitFunction.__getitem__ = launcher  # type: ignore[method-assign]
+    for kind in kinds:
+        kind.__getitem__ = launcher
     try:
         yield
     finally:
-        JitFunction.__getitem__ = original  # type: ignore[method-assign]
+        for kind, original in zip(kinds, originals, strict=True):
+            kind.__getitem__ = original
 
 
-def launch_of(call: Callable[[], Any]) -> tuple[JitFunction, Call]:
+def launch_of(call: Callable[[], Any]) -> tuple[Kernel, Call]:
     """The first launch that a call makes, which is not carried out."""
     with intercepted():
         try:
@@ -74,12 +80,12 @@ def execute(file: Path, run_name: str) -> dict[str, Any]:
         sys.path.pop(0)
 
 
-def kernel(file: Path, name: str) -> JitFunction:
+def kernel(file: Path, name: str) -> Kernel:
     """The kernel of that name in a file, which is imported but not run as a script."""
     return _pick(execute(file, "zmlx_show"), file, name)
 
 
-def first_launch(file: Path, name: str) -> tuple[JitFunction, Call]:
+def first_launch(file: Path, name: str) -> tuple[Kernel, Call]:
     """The kernel and the arguments of its first launch: in the file run as a script, or in its catalog entry's cases."""
     with intercepted(name):
         try:
@@ -96,11 +102,11 @@ def first_launch(file: Path, name: str) -> tuple[JitFunction, Call]:
     )
 
 
-def _pick(names: dict[str, Any], file: Path, name: str) -> JitFunction:
+def _pick(names: dict[str, Any], file: Path, name: str) -> Kernel:
     found = names.get(name)
-    if isinstance(found, JitFunction):
+    if isinstance(found, (JitFunction, Wrapper)):
         return found
-    kernels = [n for n, v in names.items() if isinstance(v, JitCallable)]
+    kernels = [n for n, v in names.items() if isinstance(v, (JitCallable, Wrapper))]
     if name in names:
         raise ArgumentError(f"{name} in {file} is no kernel; decorate it with @zmlx.jit")
     raise UndefinedNameError(f"{file} holds no kernel {name}", f"name one of {', '.join(kernels) or 'its kernels, once it has some'}")

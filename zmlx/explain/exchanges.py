@@ -11,14 +11,16 @@ from zmlx.explain.layouts import amount, bases, count, shape, size, spread
 from zmlx.explain.places import line, quote, short
 from zmlx.explain.scene import Scene
 from zmlx.ir.core import Op, Value
-from zmlx.simt import tensor
+from zmlx.simt import fragments, tensor
 from zmlx.simt.decisions import Decision
 from zmlx.simt.layout import Layout
 from zmlx.simt.shared import element_bytes
+from zmlx.targets.target import Target
 
 # The ways of a product, by the word with which the lowering records the one it took.
 PATHS = {
     "tensor": ("tensor cores", "The operands lie in threadgroup memory as the tensor cores read them, the result stays in registers."),
+    "simdgroup": ("simdgroup matrices", "Simdgroups multiply 8 × 8 pieces of the operands, the result stays in registers."),
     "staged": ("plain multiply-adds",
                "Pieces of both operands pass through threadgroup memory; each thread sums its own rows and columns, fused."),
     "host": ("plain loops", "A loop over the columns, which the C++ compiler is told to vectorise, inside loops over rows and depth."),
@@ -126,7 +128,7 @@ def product(scene: Scene, op: Op) -> Said:
     shared = sum(_bytes(x.op.results[0]) for x in scene.code(op, "alloc") if x.op.attrs["space"] == "shared")
     barriers, remedy = scene.barriers[op], ""
     if path == "staged":
-        reason = _no_matrix_units(op, scene.target.dialect)
+        reason = _no_matrix_units(op, scene.target)
         words += [f"Not on matrix units because {reason[0]}."] if reason else []
         remedy = reason[1] if reason else ""
     if scene.target.is_simt:
@@ -144,9 +146,11 @@ def product(scene: Scene, op: Op) -> Said:
     return f"{m} × {k} by {k} × {n}, {kinds}: {title}", words, remedy, facts
 
 
-def _no_matrix_units(op: Op, dialect: str) -> tuple[str, str] | None:
-    """Why a product of the cuda target does not run on tensor cores, and what would let it; None for other targets."""
-    if dialect != "cuda":
+def _no_matrix_units(op: Op, target: Target) -> tuple[str, str] | None:
+    """Why a product does not run on a GPU's matrix units, and what would let it; None for a target that has none."""
+    if target.matrix:
+        return _no_fragments(op)
+    if target.dialect != "cuda":
         return None
     (m, k), n = op.operands[0].shape, op.operands[1].shape[1]
     elem = op.operands[0].type.dtype  # type: ignore[union-attr]
@@ -160,6 +164,20 @@ def _no_matrix_units(op: Op, dialect: str) -> tuple[str, str] | None:
         return f"the operands take more than {amount(tensor.MOST_BYTES)} of threadgroup memory", "use smaller tiles"
     least = f"use at least 16 rows, 8 columns, and {32 // elem.itemsize} along the axis that is summed"
     return f"{m} × {k} by {k} × {n} is too small for one", least
+
+
+def _no_fragments(op: Op) -> tuple[str, str]:
+    """The same for simdgroup matrices."""
+    (m, k), n = op.operands[0].shape, op.operands[1].shape[1]
+    elem = op.operands[0].type.dtype  # type: ignore[union-attr]
+    if knobs.plain_dot():
+        return f"{knobs.DOT.name}=plain is set", f"unset {knobs.DOT.name}"
+    most = fragments.ELEMENTS.get(elem)
+    if most is not None and k > most:
+        return f"sums of {k} products of {elem.name} are not exact there", f"use at most {most} along the axis that is summed"
+    if min(m, n, k) < fragments.SIZE:
+        return f"{m} × {k} by {k} × {n} is too small for one", f"use at least {fragments.SIZE} of each"
+    return "no piece of the operands fits into threadgroup memory", "use smaller tiles"
 
 
 def _bytes(array: Value) -> int:

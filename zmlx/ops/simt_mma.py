@@ -22,12 +22,12 @@ ring = define("ring", ("ring", "stage?", "phase?"), lambda types, attrs, regions
 # array[offset : offset + width] of this thread to shared[index …], at once.
 put = define(
     "put", ("shared", "index", "array"), none(3), attrs=("width",), traits="effect",
-    spell={"cuda": "zm_put<{width}>({0} + {1}, {2})"},
+    spell={"cuda": "zm_put<{width}>({0} + {1}, {2})", "metal": "zm_put<{width}>({0} + {1}, {2})"},
 )  # fmt: skip
 # The way back: shared[index …] to array[offset : offset + width].
 take = define(
     "take", ("shared", "index", "array", "offset"), none(4), attrs=("width",), traits="effect",
-    spell={"cuda": "zm_take<{width}>({2} + {3}, {0} + {1})"},
+    spell={"cuda": "zm_take<{width}>({2} + {3}, {0} + {1})", "metal": "zm_take<{width}>({2} + {3}, {0} + {1})"},
 )  # fmt: skip
 # What this thread has written to shared memory is seen by matrix units that read it on their own, after a barrier.
 publish = define("publish", (), none(0), traits="effect", spell={"cuda": "zm_publish()"})

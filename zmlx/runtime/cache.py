@@ -148,7 +148,7 @@ def put_library(kind: str, key: str, suffix: str, content: bytes) -> Path:
         except OSError as e:
             _warn(root, e)
     path = scratch_folder() / (name + suffix)
-    path.write_bytes(content)
+    _write(path, content)  # by renaming: the same library may be loaded already, and its file must not change
     return path
 
 

@@ -46,6 +46,13 @@ def _launch_function() -> Callable[..., Any]:
     return function()
 
 
+def prepare() -> None:
+    """Builds and loads what all kernels share, before several threads need it at once."""
+    toolchain.find_cxx()
+    _launch_function()
+    threads()
+
+
 # What launches in MLX's graph point to: a graph may outlive the Python kernel that built it.
 _in_graphs: list[_Kernel] = []
 _ROLES = {None: 1, "zeros": 2, "old": 3}  # of a written array; Role in native/src/host_kernel.h

@@ -64,12 +64,18 @@ class JitFunction(JitCallable):
         self._plans: dict[Any, Plan] = {}
         self._compiled: dict[str, tuple[Compiled, Function | None]] = {}
         self._launch: Callable[..., Any] | None = None
+        self._key_of: Callable[..., Any] = lambda *_: None  # made with _launch
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise ArgumentError(f"{self.__name__} is a kernel: say how many programs to run, {self.__name__}[grid](...)")
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         return partial(self._launch or self._make_launch(), grid)
+
+    @property
+    def launcher(self) -> Callable[..., Any]:
+        """`kernel[grid](*args, **kwargs)` as one function of (grid, *args, **kwargs)."""
+        return self._launch or self._make_launch()
 
     def compile(self, *args: Any, target: str | None = None, num_warps: int = 4, num_stages: int | None = None, **kwargs: Any) -> Compiled:
         """Compiles for a target without launching; needs no device.
@@ -143,10 +149,27 @@ class JitFunction(JitCallable):
             f"    except (KeyError, TypeError):\n"
             f"        _plan = _prepare((_where, num_warps, num_stages, {', '.join(keys)}), _values, _where, num_warps, num_stages)\n"
             f"    return _plan(_grid, _values, stream)\n"
+            f"def _key_of(_values, _where, num_warps, num_stages):\n"
+            f"    ({values}) = _values\n"
+            f"    return _where, num_warps, num_stages, {', '.join(keys)}\n"
         )
         exec(compile(text, f"<launch of {self.__name__}>", "exec"), env)
+        self._key_of = env["_key_of"]
         self._launch = env[self.__name__]
         return env[self.__name__]
+
+    def plan_of(self, values: tuple[Any, ...], target: str, num_warps: int, num_stages: int | None) -> Plan:
+        """The plan of a launch with these values of all parameters, in order; compiled and loaded now if need be."""
+        key = self.plan_key(values, target, num_warps, num_stages)
+        try:
+            return self._plans[key]
+        except (KeyError, TypeError):
+            return self._prepare(key, values, target, num_warps, num_stages)
+
+    def plan_key(self, values: tuple[Any, ...], target: str, num_warps: int, num_stages: int | None) -> Any:
+        """What distinguishes the plans of this kernel."""
+        _ = self.launcher  # made with it
+        return self._key_of(values, target, num_warps, num_stages)
 
     # ---- the cold path ----------------------------------------------------------------------------------------------
 
@@ -155,6 +178,12 @@ class JitFunction(JitCallable):
         raise argument_error(self.__name__, self.params, given, unknown) or ArgumentError("the arguments do not fit")
 
     def _prepare(self, key: Any, values: tuple[Any, ...], target: str, num_warps: Any, num_stages: Any) -> Plan:
+        return self.load(key, *self.build(values, target, num_warps, num_stages))
+
+    def build(
+        self, values: tuple[Any, ...], target: str, num_warps: Any, num_stages: Any
+    ) -> tuple[dict[str, Bound], Compiled, Function | None]:
+        """The text of a kernel for a launch, with what it was compiled for. Raises what a launch would."""
         absent = [p.name for p, v in zip(self.params, values, strict=True) if v is NO_DEFAULT]
         if absent:
             present = {p.name: None for p in self.params if p.name not in absent}
@@ -172,8 +201,18 @@ class JitFunction(JitCallable):
                 raise ArgumentError(f"{name} is an ArraySpec, which has no data: it is for {self.__name__}.compile(...)")
             if isinstance(v, mx.array):
                 signature.refuse_empty(name, v)
-        compiled, function = self._compile(bound, target, num_warps, num_stages, ir_texts=False)
-        plan = self._plan(compiled, function, bound, target)
+        return (bound, *self._compile(bound, target, num_warps, num_stages, ir_texts=False))
+
+    def traced(self, values: tuple[Any, ...], target: str) -> Function:
+        """The kernel's optimised Tile IR for a launch. Raises a CompilationError, or what a launch would."""
+        from zmlx.frontend.codegen import trace
+        from zmlx.passes.pipeline import optimize
+
+        return optimize(trace(self, {name: b.arg for name, b in self._bind(values, target).items()}))
+
+    def load(self, key: Any, bound: Mapping[str, Bound], compiled: Compiled, function: Function | None) -> Plan:
+        """The plan of a built kernel, kept under its key. Runs the C++ compiler or NVRTC: threads may load at once."""
+        plan = self._plan(compiled, function, bound, compiled.target)
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
         with contextlib.suppress(TypeError):  # a constant that cannot be hashed

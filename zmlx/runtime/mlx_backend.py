@@ -24,7 +24,7 @@ from typing import Any
 import mlx.core as mx
 
 from zmlx.errors import LaunchError
-from zmlx.runtime import signature, toolchain
+from zmlx.runtime import cuda_driver, signature, toolchain
 from zmlx.runtime.roles import Role, Scalar, packer
 from zmlx.targets.compiled import Compiled
 
@@ -103,6 +103,10 @@ class GpuKernel:
         """The reverse of `input`."""
         return array
 
+    def spilled_bytes(self) -> int:
+        """Local memory of one thread, where the device can say it before a launch: what found no room in registers."""
+        return 0
+
     def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
         """A copy by a custom kernel; `after` names an array that must be there first."""
         raise NotImplementedError
@@ -121,6 +125,9 @@ class CudaKernel(GpuKernel):
         self.pack = packer(scalars, {"?": "3x"})
         self.words = struct.Struct(f"<{sum(2 if s.dtype.bits == 64 else 1 for s in scalars)}i").unpack
         self.threadgroup = (compiled.threads, 1, 1)
+
+    def spilled_bytes(self) -> int:
+        return cuda_driver.local_bytes(self.cubin, self.compiled.entry)
 
     def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
         threads = self.compiled.threads

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Callable
 
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import Type
@@ -27,10 +28,13 @@ class Plan:
     """`kept`: values that live in arrays. `roots`: the parameters a pointer may point into (None: any).
 
     `rereads`: whether loading neighbours again costs no more than reading a kept copy of them, as from a CPU's cache.
+    `stages`: whether a product reads its operands from shared memory.
     """
 
-    def __init__(self, fn: Function, axes: dict[Value, AxisInfo], rereads: bool = False) -> None:
-        self.axes, self.rereads = axes, rereads
+    def __init__(
+        self, fn: Function, axes: dict[Value, AxisInfo], rereads: bool = False, stages: Callable[[Op], bool] | None = None
+    ) -> None:
+        self.axes, self.rereads, self.stages = axes, rereads, stages
         self.kept: set[Value] = set()
         self.roots: dict[Value, frozenset[Value] | None] = {}
         self.block_of: dict[Op, Block] = {}
@@ -155,9 +159,23 @@ class Plan:
         if op.name == "load":
             sink = self.sink[v]
             if sink is MANY:
-                return not self._rereadable(v, op)
+                return not (self._rereadable(v, op) or self._staged(v, op))
             return isinstance(sink, Op) and self._disturbed(op, sink)
         return not _is_lazy(op)
+
+    def _staged(self, v: Value, load: Op) -> bool:
+        """Whether only products need the value that read their operands from shared memory: they copy it there themselves."""
+        roots = self.roots.get(load.operands[0])
+        if self.stages is None or roots is None or any(w is None or w & roots for w in self.written):
+            return False
+        users = list(self.users.get(v, ()))
+        while users:
+            user = users.pop()
+            if user.name in ("trans", "hint"):
+                users += self.users.get(user.results[0], ())
+            elif user.name != "dot" or v in user.operands[2:] or not self.stages(user):
+                return False
+        return True
 
     def _rereadable(self, v: Value, load: Op) -> bool:
         """Whether a few sinks may each load the value: neighbours, in an array that this kernel only reads."""

@@ -10,7 +10,7 @@ from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
 from zmlx.ops import compare, simt
 from zmlx.ops.arith import and_
-from zmlx.simt import tensor
+from zmlx.simt import dot_metal, fragments, tensor
 from zmlx.simt.convert import flat_index, prepare
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Layout
@@ -24,6 +24,8 @@ def lower_dot(low: Lowering, op: Op) -> None:
     a, b, acc = op.operands
     result = op.results[0]
     assert isinstance(result.type, Type) and isinstance(a.type, Type) and isinstance(b.type, Type)
+    if fragments.fits(op, low.target) and dot_metal.lower(low, op):
+        return
     if tensor.fits(op, low.target.dialect):
         tensor.lower_dot(low, op)
         return

@@ -18,7 +18,7 @@ from zmlx.ops.arith import and_
 from zmlx.passes import gather
 from zmlx.passes.axis import analyse
 from zmlx.simt import control as control_flow
-from zmlx.simt import dot, epilogue, memory, reduce, scan
+from zmlx.simt import dot, epilogue, memory, reduce, scan, tensor
 from zmlx.simt.analysis import Plan
 from zmlx.simt.barriers import Hazards
 from zmlx.simt.convert import prepare
@@ -44,7 +44,7 @@ class Lowering:
         self.fn, self.target, self.num_stages, self.record = fn, target, num_stages, record
         self.num_warps = num_warps if target.is_simt else 1
         self.axes = analyse(fn, bases=target.vector_bytes or 1)
-        self.plan = Plan(fn, self.axes, rereads=not target.is_simt)
+        self.plan = Plan(fn, self.axes, not target.is_simt, lambda product: tensor.fits(product, target.dialect))
         self.place = Placement(fn, self.plan, self.axes, target, self.num_warps)
         self.body = Block([p.value.type for p in fn.params], [p.name for p in fn.params])
         self.scalars: dict[Value, Value] = dict(zip((p.value for p in fn.params), self.body.args, strict=True))

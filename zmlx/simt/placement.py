@@ -10,10 +10,13 @@ from __future__ import annotations
 from zmlx.ir.core import Function, Op, Value
 from zmlx.ir.types import Pointer, Type
 from zmlx.passes.axis import AxisInfo
-from zmlx.simt import tensor
+from zmlx.simt import fragments, tensor
 from zmlx.simt.analysis import Plan
 from zmlx.simt.layout import Coords, Layout, blocked, row_major
+from zmlx.simt.shared import element_bytes
 from zmlx.targets.target import Target
+
+MOST_HELD = 256  # bytes of an operand that a thread holds through a loop
 
 
 class Placement:
@@ -26,6 +29,8 @@ class Placement:
         self._defaults: dict[Coords, Layout] = {}
         self._known: dict[Value, Layout | None] = {}
         self._vector: dict[Coords, int] = {}
+        # Products whose rows are summed, as the scores of attention, keep these within few warps.
+        self._rows_first = any(op.name == "reduce" and _rank(op.operands[0]) == 2 and op.attrs["axis"] % 2 for op in fn.walk())
         if target.is_simt:
             for op in fn.walk():
                 if op.has("reads") or op.has("writes"):
@@ -64,6 +69,8 @@ class Placement:
             return row_major(shape)
         if tensor.fits(op, self.target.dialect):
             return tensor.result_layout(op, self.lane_bits, self.warp_bits)
+        if fragments.fits(op, self.target):
+            return fragments.product_layout(shape, self.warp_bits, self._rows_first)
         threads = 1 << (self.lane_bits + self.warp_bits)
         columns = 4 if shape[0] * shape[1] >= 16 * threads else 1
         rows = 4 if columns == 4 and shape[0] >= 4 * 4 << self.warp_bits else 1
@@ -97,7 +104,22 @@ class Placement:
                 layout = self.natural(x)
                 if layout is not None:
                     return layout
-        return None
+        return self._asked(v) if v in self.plan.kept and (op.name == "load" or op.has("elementwise")) else None
+
+    def _asked(self, v: Value) -> Layout | None:
+        """The one layout that products ask of a tile which nothing else reads, if a thread can hold its part of it."""
+        asked: set[Layout | None] = set()
+        for user in self.plan.users[v]:
+            if user.name == "dot" and fragments.fits(user, self.target) and user.operands[2] is not v:
+                depth = user.operands[0].type.shape[1]  # type: ignore[union-attr]
+                product = self.product(user)
+                asked |= {fragments.operand_layout(product, depth, side) for side in range(2) if user.operands[side] is v}
+            elif user.name == "cast":
+                asked.add(self._asked(user.results[0]))
+            else:
+                return None
+        layout = asked.pop() if len(asked) == 1 else None
+        return layout if layout and layout.registers * element_bytes(v.type.elem) <= MOST_HELD else None
 
     def reduced(self, op: Op) -> Layout:
         """The layout in which a reduction reads its operands: each bit must walk one dimension only."""
@@ -125,3 +147,7 @@ class Placement:
             for i, arg in enumerate(region.args[len(region.args) - len(op.results) :]):
                 if isinstance(arg.type, Type) and arg.type.is_tile:
                     self._known[arg] = self.natural(op.results[i]) or self.default(arg.type.shape)
+
+
+def _rank(v: Value) -> int:
+    return len(v.type.shape)  # type: ignore[union-attr]

@@ -17,9 +17,7 @@ from zmlx.ir.types import Elem
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
 
-ALIGN = 1024  # of large arrays: what operands of matrix units ask for
-
-
+ALIGN = 1024  # of large arrays: what operands of CUDA's matrix units ask for
 TURNS = 2048  # bytes in which exchanges take turns; larger ones share what the largest needs
 Part = tuple[int, int]  # from one byte up to another
 ALL = (0, 1 << 40)
@@ -77,7 +75,7 @@ class Scratch:
     def _free(self, wanted: list[tuple[Elem, int, str]]) -> Part | None:
         """A part that nobody reads."""
         for start in sorted({self.base, *(end for _, end in self.readers if end > self.base)}):
-            part = (start, _layout(wanted, start)[1])
+            part = (start, self._layout(wanted, start)[1])
             if part[1] <= max(self.peak, self.base + TURNS) and not _overlap([part], self.readers):
                 return part
         return None
@@ -87,7 +85,7 @@ class Scratch:
         if self.waits(wanted):
             self.low.flight.leave(0)
             self.low.barrier("shared")
-        return self._free(wanted) or (self.base, _layout(wanted, self.base)[1])
+        return self._free(wanted) or (self.base, self._layout(wanted, self.base)[1])
 
     @contextmanager
     def held(self, wanted: list[tuple[Elem, int, str]]) -> Iterator[list[Value]]:
@@ -135,10 +133,20 @@ class Scratch:
         loop = self.loops.pop()
         self.restore((loop.before, loop.outer), self.state())
 
+    def _layout(self, wanted: list[tuple[Elem, int, str]], start: int) -> tuple[list[int], int]:
+        """Where arrays start that lie one behind the other, and where they end."""
+        offsets = []
+        for elem, size, _ in wanted:
+            if self.low.target.dialect == "cuda" and size * element_bytes(elem) >= ALIGN:
+                start = -(-start // ALIGN) * ALIGN
+            offsets.append(start)
+            start += -(-size * element_bytes(elem) // 16) * 16
+        return offsets, start
+
     def _place(self, wanted: list[tuple[Elem, int, str]], start: int) -> tuple[list[Value], int]:
         """The arrays, one behind the other, and where they end."""
         out = []
-        offsets, end = _layout(wanted, start)
+        offsets, end = self._layout(wanted, start)
         for (elem, size, name), offset in zip(wanted, offsets, strict=True):
             array = self.low.e.alloc(elem, size, "shared", name)
             assert array.op is not None
@@ -146,17 +154,6 @@ class Scratch:
             out.append(array)
         self.peak = max(self.peak, end)
         return out, end
-
-
-def _layout(wanted: list[tuple[Elem, int, str]], start: int) -> tuple[list[int], int]:
-    """Where arrays start that lie one behind the other, and where they end."""
-    offsets = []
-    for elem, size, _ in wanted:
-        if size * element_bytes(elem) >= ALIGN:
-            start = -(-start // ALIGN) * ALIGN
-        offsets.append(start)
-        start += -(-size * element_bytes(elem) // 16) * 16
-    return offsets, start
 
 
 def _overlap(some: list[Part], others: list[Part]) -> bool:

@@ -103,7 +103,8 @@ def _compile(
         headers = ["cuda.h", "cuda_vector.h", *(["cuda_mma.h"] if any(op.name == "mma" for op in simt.walk()) else [])]
         source = printer.text(arrays, scalars, token, "".join(map(prelude, headers)), entry)
     elif isinstance(printer, MetalPrinter):
-        source, header = printer.text(arrays, scalars, inout), prelude("metal.h") + prelude("metal_vector.h")
+        headers = ["metal.h", "metal_vector.h", *(["metal_matrix.h"] if any(op.name == "fragment_mac" for op in simt.walk()) else [])]
+        source, header = printer.text(arrays, scalars, inout), "".join(map(prelude, headers))
     else:
         assert isinstance(printer, HostPrinter)
         source = printer.text(list(params), '#include "host.h"\n', '#include "host_debug.h"\n', entry)

@@ -167,6 +167,8 @@ def _index_ops(fn: Function) -> set[Op]:
         if op.name == "set":
             bad.add(op.operands[2])
             continue
+        if op.name == "fragment_mac":  # its integers are indices
+            continue
         if op.has("elementwise") and op.results[0] in born and op.results[0] not in bad:
             fine = True
             if op.name in WRAPPING:

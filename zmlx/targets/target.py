@@ -25,6 +25,7 @@ class Target:
     shifts          assembles vectors at addresses that are not aligned from aligned words, which hold neighbours too; else a
                     vector access takes any address
     maps_lines      a compiled kernel says which of the user's lines each line of its text comes from
+    matrix          the instructions that multiply tiles: "simdgroup_matrix", or "" for none
     """
 
     name: str
@@ -39,6 +40,7 @@ class Target:
     language: str = ""
     shifts: bool = False
     maps_lines: bool = False
+    matrix: str = ""
 
     @property
     def dialect(self) -> str:
@@ -72,6 +74,7 @@ METAL = Target(
      "64-bit atomics": "use an array of 32-bit elements: Metal has no atomics wider than that",
      "ordered atomics": "use sem='relaxed': Metal has no ordering between threadgroups; split the work into two kernels",
      "spin": "split the kernel in two launches: Metal promises no progress of other threadgroups, so the loop may never end"},
+    matrix="simdgroup_matrix",
 )  # fmt: skip
 CUDA = Target(
     "cuda", 32, 32, 227 * 1024, 16,

@@ -1,3 +1,10 @@
+// Words of 2, 4, 8 or 16 bytes.
+template <int bytes> struct zm_words;
+template <> struct zm_words<2> { using type = ushort; };
+template <> struct zm_words<4> { using type = uint; };
+template <> struct zm_words<8> { using type = uint2; };
+template <> struct zm_words<16> { using type = uint4; };
+
 // Vector accesses: N neighbouring elements, N * sizeof(T) = 2, 4, 8 or 16 bytes, at any address that is aligned to T. Packed
 // vectors need no more alignment than their elements: words of 32 bits are used where the address allows it, else elements
 // of T's size (a view of an array, a row of odd length).
