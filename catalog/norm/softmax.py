@@ -17,7 +17,7 @@ def softmax_kernel(x_ptr, out_ptr, n_cols, BLOCK: tl.constexpr):
     mask = cols < n_cols
     x = tl.load(x_ptr + start + cols, mask=mask, other=-float("inf")).to(tl.float32)
     e = tl.exp(x - tl.max(x, axis=0))
-    tl.store(out_ptr + start + cols, e / tl.sum(e, axis=0), mask=mask)
+    tl.store(out_ptr + start + cols, e * (1.0 / tl.sum(e, axis=0)), mask=mask)
 
 
 @zmlx.jit
