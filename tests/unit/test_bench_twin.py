@@ -19,7 +19,7 @@ from zmlx.bench import twin
 from zmlx.bench.twin_launch import ArrayRef, recorded
 from zmlx.catalog import entries
 
-KERNELS = {k.__name__: k for e in entries() for k in e.kernels}
+KERNELS = {k.__name__: getattr(k, "kernel", k) for e in entries() for k in e.kernels}  # of an autotuned kernel, what it tunes
 SCALE = tl.constexpr(0.5)
 CLOCK = object()
 
@@ -75,6 +75,23 @@ def test_a_launch_is_recorded_and_made() -> None:
     assert isinstance(made, ArrayRef) and made.content is None and made.shape == (100,)
     assert launch.arguments["n"] == 100 and launch.arguments["F"] is doubled and launch.arguments["BLOCK"] == 64
     assert list(launch.written) == ["out_ptr"] and mx.array_equal(launch.written["out_ptr"], out)
+
+
+@zmlx.autotune([zmlx.Config({"BLOCK": 32}, num_warps=2)], key=["n"])
+@zmlx.jit
+def tuned_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n), mask=at < n)
+
+
+def test_an_autotuned_launch_is_recorded_with_its_choice() -> None:
+    x = mx.arange(100, dtype=mx.float32)
+    for _ in range(2):  # the first launch tunes, the second takes what was found
+        with recorded() as launches:
+            tuned_kernel[lambda meta: (zmlx.cdiv(100, meta["BLOCK"]),)](x, zmlx.empty_like(x), 100)
+        (launch,) = launches
+        assert launch.kernel is tuned_kernel.kernel and launch.grid == (4, 1, 1)
+        assert launch.arguments["BLOCK"] == 32 and launch.options == {"num_warps": 2}
 
 
 def have(*packages: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +12,11 @@ import mlx.core as mx
 from zmlx.bench import twin
 from zmlx.bench.tensors import to_torch
 from zmlx.dtypes import DType
-from zmlx.frontend.source import NO_DEFAULT, JitCallable
+from zmlx.frontend.source import JitCallable
 from zmlx.intrinsics.markers import constexpr
-from zmlx.runtime import device
 from zmlx.runtime.fresh import EmptyArray, ZeroArray
 from zmlx.runtime.jit import JitFunction
-from zmlx.runtime.launcher import check_grid
+from zmlx.runtime.launcher import Plan
 
 
 @dataclass
@@ -44,35 +43,27 @@ class Recorded:
 
 @contextmanager
 def recorded() -> Iterator[list[Recorded]]:
-    """Collects the launches made in the `with` body, which still run."""
+    """Collects the launches made in the `with` body, which still run: an autotuned kernel's with the configuration it chose."""
     launches: list[Recorded] = []
     keep: list[Any] = []  # objects whose ids are keys
-    original: Callable[[JitFunction, Any], Any] = JitFunction.__getitem__
+    original = Plan.__call__
 
-    def launcher(self: JitFunction, grid: Any) -> Any:
-        def launch(*args: Any, **kwargs: Any) -> Any:
-            names = [p.name for p in self.params]
-            values = {p.name: p.default for p in self.params if p.default is not NO_DEFAULT}
-            values |= dict(zip(names, args, strict=False)) | kwargs
-            options = {k: values[k] for k in ("num_warps", "num_stages") if values.get(k) is not None}
-            dims = check_grid(self.__name__, grid(values) if callable(grid) else grid, device.current_target(), 1)
-            keep.append(values)
-            arguments = {n: _reference(values[n]) for n in names if n in values}
-            launches.append(Recorded(self, dims, arguments, options))
-            result = original(self, grid)(*args, **kwargs)
-            new = result if isinstance(result, tuple) else (result,)
-            for n in names:
-                if isinstance(values.get(n), mx.array) and any(values[n] is r for r in new):
-                    launches[-1].written[n] = mx.contiguous(values[n])  # another handle: later launches rebind this one
-            return result
+    def launch(self: Plan, grid: Any, values: tuple[Any, ...], stream: Any) -> Any:
+        kernel, num_warps, num_stages = self.origin
+        options = {"num_warps": num_warps} | ({} if num_stages is None else {"num_stages": num_stages})
+        keep.append(values)
+        made = Recorded(kernel, self.dims(grid, values), dict(zip(self.names, map(_reference, values), strict=True)), options)
+        launches.append(made)
+        result = original(self, grid, values, stream)
+        # Other handles of the new values: later launches may rebind these.
+        made.written = {self.names[i]: mx.contiguous(values[i]) for i in self.written}
+        return result
 
-        return launch
-
-    JitFunction.__getitem__ = launcher  # type: ignore[method-assign]
+    Plan.__call__ = launch  # type: ignore[method-assign]
     try:
         yield launches
     finally:
-        JitFunction.__getitem__ = original  # type: ignore[method-assign]
+        Plan.__call__ = original  # type: ignore[method-assign]
 
 
 def _reference(value: Any) -> Any:
