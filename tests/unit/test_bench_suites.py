@@ -170,3 +170,10 @@ def test_the_plot_is_written(tmp_path: Path) -> None:
     for name, begins in (("roof.svg", b"<?xml"), ("roof.png", b"\x89PNG")):
         roofline.plot(rows, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_every_entry_has_a_form_in_pytorch() -> None:
+    pytest.importorskip("torch")
+    from zmlx.bench import torch_forms
+
+    assert set(torch_forms.forms()) == {e.name for e in entries()}

@@ -69,7 +69,7 @@ def forms() -> dict[str, Form]:
         "swiglu": Form(lambda gate, up: F.silu(gate) * up, fused=True),
         "linear": Form(linear),
         "flash_attention": Form(attention),
-        "row_sum": Form(lambda x: torch.sum(x, dim=-1)),
+        "sum": Form(lambda x: torch.sum(x, dim=-1)),
         "gather_add": Form(lambda x, table, index: x + table[index], fused=True),
         "rope": Form(rope, fused=True),
         "logsumexp": Form(lambda x: torch.logsumexp(x, dim=-1), fused=True),
