@@ -213,6 +213,7 @@ class JitFunction(JitCallable):
     def load(self, key: Any, bound: Mapping[str, Bound], compiled: Compiled, function: Function | None) -> Plan:
         """The plan of a built kernel, kept under its key. Runs the C++ compiler or NVRTC: threads may load at once."""
         plan = self._plan(compiled, function, bound, compiled.target)
+        plan.origin = (self, *key[1:3])
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
         with contextlib.suppress(TypeError):  # a constant that cannot be hashed
