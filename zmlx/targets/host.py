@@ -21,6 +21,7 @@ class HostPrinter(CPrinter):
     unroll = ""
     simd = "#pragma omp simd"
     debug = False
+    dots = False
 
     def text(self, params: list[ParamInfo], prelude: str, debug_prelude: str, entry: str) -> str:
         by_name = {p.name: p.value for p in self.fn.params}
@@ -46,7 +47,7 @@ class HostPrinter(CPrinter):
         axes = "xyz"
         signature += [f"const int zm_program_{a}" for a in axes] + [f"const int zm_programs_{a}" for a in axes]
         signature += ["char* __restrict__ scratch", "void (*report)(int, const char*)"]
-        head = [prelude, debug_prelude if self.debug else "", f"static inline void {entry}_program(", "    " + ", ".join(signature) + ") {"]
+        head = [prelude, debug_prelude if self.debug else "", '#include "host_dot.h"' if self.dots else "", f"static inline void {entry}_program(", "    " + ", ".join(signature) + ") {"]
         programs = "(int)(i % gx), (int)(i / gx % gy), (int)(i / (gx * gy)), (int)gx, (int)gy, (int)grid[2]"
         tail = [
             "}",
@@ -73,6 +74,12 @@ class HostPrinter(CPrinter):
             return
         self.line(f"{kind}* __restrict__ const {self.name(v)} = ({kind}*)(scratch + {self.scratch_bytes});")
         self.scratch_bytes += -(-size // ALIGN) * ALIGN
+
+    def op_tile_dot(self, op: Op) -> None:
+        self.dots = True
+        self.flush()
+        arrays = [f"&{self.names[v]}" if v.type.size == 1 else self.names[v] for v in op.operands]  # type: ignore[union-attr]
+        self.line(f"zm_dot<{op.attrs['m']}, {op.attrs['n']}, {op.attrs['k']}>({', '.join(arrays)});")
 
     def op_barrier(self, op: Op) -> None:
         """One thread needs none."""
