@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zmlx import knobs
 from zmlx.dtypes import DType
 from zmlx.ir.core import Block, Op, Value
 from zmlx.ops import simt
 from zmlx.simt.control import low_reads
 from zmlx.simt.convert import prepare
-from zmlx.simt.layout import Layout
+from zmlx.simt.layout import Layout, row_major
 
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
 
 def lower_dot(low: Lowering, op: Op, layout: Layout, out: Value) -> None:
     """out += a b; `out` holds the accumulator in `layout`, which is row-major."""
+    e = low.e
     a, b, _ = op.operands
     kind = op.results[0].type.dtype  # type: ignore[union-attr]
     (m, depth), (_, n) = a.type.shape, b.type.shape  # type: ignore[union-attr]
-    operands = [_widened(low, v, kind) for v in (a, b)]
-    low.e.create(simt.tile_dot, [out, *operands], {"m": m, "n": n, "k": depth})
+    x, y = (_widened(low, v, kind) for v in (a, b))
+    if not knobs.plain_dot():
+        e.create(simt.tile_dot, [out, x, y], {"m": m, "n": n, "k": depth})
+        return
+    with e.loop(0, m, "serial", "i") as i, e.loop(0, depth, "serial", "k") as k:
+        factor = e.get(x, e.add(e.mul(i, depth), k))
+        with e.loop(0, n, "simd", "j") as j:
+            at = e.add(e.mul(i, n), j)
+            e.set(out, at, e.value(simt.mac, factor, e.get(y, e.add(e.mul(k, n), j)), e.get(out, at)))
 
 
 def in_place(low: Lowering, op: Op, layout: Layout) -> Value | None:
@@ -54,15 +63,40 @@ def _only_feeds(low: Lowering, v: Value, op: Op, block: Block) -> bool:
 
 
 def _widened(low: Lowering, v: Value, kind: DType) -> Value:
-    """A row-major array of a tile in the accumulator's type: the tile's own, where it is that already."""
+    """A row-major array of a tile in the accumulator's type: the tile's own, where it is that already.
+
+    A tile that lies in memory column after column is read that way and then transposed.
+    """
     e = low.e
-    plain = low.place.default(v.type.shape)  # type: ignore[union-attr]
-    prepare(low, [(v, plain)])
+    rows, cols = v.type.shape  # type: ignore[union-attr]
+    plain = low.place.default((rows, cols))
     for home, array in low.homes.get(v, ()):
         if home == plain and v.type.elem is kind:
             return array
-    array = e.alloc(kind, plain.registers, "register", v.name)
-    with low.nest(plain) as frame:
-        at = frame.register((tuple(1 << i for i in range(len(plain.reg))), 0))
-        e.set(array, at, e.convert(frame.eval(v, plain), kind))
-    return array
+    by_column = not knobs.plain_dot() and _neighbours(low, v) == {0}
+    layout = row_major((cols, rows)).map((rows, cols), lambda c: (c[1], c[0])) if by_column else plain
+    prepare(low, [(v, layout)])
+    array = e.alloc(kind, layout.registers, "register", v.name)
+    with low.nest(layout) as frame:
+        at = frame.register((tuple(1 << i for i in range(len(layout.reg))), 0))
+        e.set(array, at, e.convert(frame.eval(v, layout), kind))
+    if not by_column:
+        return array
+    turned = e.alloc(kind, layout.registers, "register", v.name)
+    e.create(simt.tile_transpose, [turned, array], {"rows": cols, "cols": rows})
+    return turned
+
+
+def _neighbours(low: Lowering, v: Value, swapped: bool = False) -> set[int]:
+    """The dimensions of a 2-D tile along which the loads behind it read neighbours, or the same place again."""
+    op = v.op
+    if op is None or v.type.shape is None or len(v.type.shape) != 2 or v in low.homes:  # type: ignore[union-attr]
+        return set()
+    if op.name == "load":
+        pointer = op.operands[0]
+        axis = low.axes.get(pointer)
+        runs = [d for d in range(2) if axis is not None and (axis.contiguity[d] > 1 or axis.constancy[d] > 1)]
+        return {1 - d if swapped else d for d in runs}
+    if op.name == "trans":
+        return _neighbours(low, op.operands[0], swapped ^ (tuple(op.attrs["order"]) == (1, 0)))
+    return set().union(*(_neighbours(low, x, swapped) for x in op.operands)) if op.has("elementwise") else set()

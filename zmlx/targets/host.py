@@ -47,7 +47,8 @@ class HostPrinter(CPrinter):
         axes = "xyz"
         signature += [f"const int zm_program_{a}" for a in axes] + [f"const int zm_programs_{a}" for a in axes]
         signature += ["char* __restrict__ scratch", "void (*report)(int, const char*)"]
-        head = [prelude, debug_prelude if self.debug else "", '#include "host_dot.h"' if self.dots else "", f"static inline void {entry}_program(", "    " + ", ".join(signature) + ") {"]
+        preludes = [prelude, debug_prelude if self.debug else "", '#include "host_dot.h"' if self.dots else ""]
+        head = [*preludes, f"static inline void {entry}_program(", "    " + ", ".join(signature) + ") {"]
         programs = "(int)(i % gx), (int)(i / gx % gy), (int)(i / (gx * gy)), (int)gx, (int)gy, (int)grid[2]"
         tail = [
             "}",
@@ -76,10 +77,16 @@ class HostPrinter(CPrinter):
         self.scratch_bytes += -(-size // ALIGN) * ALIGN
 
     def op_tile_dot(self, op: Op) -> None:
+        self._of_arrays(op, "zm_dot", "m", "n", "k")
+
+    def op_tile_transpose(self, op: Op) -> None:
+        self._of_arrays(op, "zm_transpose", "rows", "cols")
+
+    def _of_arrays(self, op: Op, function: str, *sizes: str) -> None:
         self.dots = True
         self.flush()
-        arrays = [f"&{self.names[v]}" if v.type.size == 1 else self.names[v] for v in op.operands]  # type: ignore[union-attr]
-        self.line(f"zm_dot<{op.attrs['m']}, {op.attrs['n']}, {op.attrs['k']}>({', '.join(arrays)});")
+        arrays = [f"&{self.names[v]}" if v.type.size == 1 else self.names[v] for v in op.operands]
+        self.line(f"{function}<{', '.join(str(op.attrs[s]) for s in sizes)}>({', '.join(arrays)});")
 
     def op_barrier(self, op: Op) -> None:
         """One thread needs none."""

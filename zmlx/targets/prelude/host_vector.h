@@ -26,17 +26,22 @@ template <class V, class T> ZM_FN V zm_vload(const T* p) {
 }
 template <class V, class T> ZM_FN void zm_vstore(T* p, const V& v) { __builtin_memcpy(p, &v, sizeof v); }
 
-// a·b + c, rounded once where the machine fuses. -ffp-contract=off keeps compilers from fusing the operators.
-template <class V> ZM_FN V zm_vmad(V a, V b, V c) {
-    if constexpr (zm_same<V, float> || zm_same<V, double>) return zm_mad(a, b, c);
-#if defined(__clang__)
-#pragma clang fp contract(fast)
-#endif
-    return a * b + c;
+// a·b + c, rounded as zm_mad does. -ffp-contract=off keeps compilers from fusing the operators: widths that have an
+// instruction ask for it by name below.
+template <class T, class V> ZM_FN V zm_vmad(V a, V b, V c) {
+    if constexpr (!zm_is_float<T>) {
+        return a * b + c;
+    } else if constexpr (sizeof(V) == sizeof(T)) {
+        return zm_mad(a, b, c);
+    } else {
+        V r;
+        for (int i = 0; i < (int)(sizeof(V) / sizeof(T)); ++i) r[i] = zm_mad(a[i], b[i], c[i]);
+        return r;
+    }
 }
 #if defined(__GNUC__) && !defined(__clang__)
 #define ZM_VMAD(T, W, call) \
-    template <> inline __attribute__((always_inline)) zm_vec<T, W> zm_vmad(zm_vec<T, W> a, zm_vec<T, W> b, zm_vec<T, W> c) { return call; }
+    template <> inline __attribute__((always_inline)) zm_vec<T, W> zm_vmad<T>(zm_vec<T, W> a, zm_vec<T, W> b, zm_vec<T, W> c) { return call; }
 #if defined(__AVX512F__)
 ZM_VMAD(float, 16, __builtin_ia32_vfmaddps512_mask(a, b, c, (uint16_t)-1, 4))
 ZM_VMAD(double, 8, __builtin_ia32_vfmaddpd512_mask(a, b, c, (uint8_t)-1, 4))
