@@ -7,10 +7,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from tests.support.dots import both, dot_is
 
 import zmlx
 import zmlx.language as tl
+from tests.support.dots import both, dot_is
 from zmlx.runtime import isa
 
 SHAPES = [(1, 1, 32), (16, 16, 32), (1, 64, 32), (64, 1, 32), (32, 2, 64), (8, 128, 64), (64, 64, 32), (128, 16, 32)]
@@ -96,7 +96,7 @@ def chain(a_ptr, out_ptr, n, KIND: tl.constexpr):
     a = tl.load(a_ptr + at)
     acc = tl.zeros((16, 16), tl.float32)
     other = tl.zeros((16, 16), tl.float32)
-    for k in range(0, n):
+    for _k in range(n):
         if KIND == "alone":
             acc = tl.dot(a, a, acc, input_precision="ieee")
         elif KIND == "scaled":
@@ -156,7 +156,8 @@ def test_packed_weights_are_dequantised_on_the_way(dtype: str, block_k: int) -> 
 
     def call(kernel: Any) -> np.ndarray:
         with zmlx.use_target("cpu"):
-            return np.array(kernel[(2,)](x, w, scales, biases, zmlx.empty((16, 64), mx.float32), 256, BLOCK_M=16, BLOCK_N=32, BLOCK_K=block_k))
+            out = zmlx.empty((16, 64), mx.float32)
+            return np.array(kernel[(2,)](x, w, scales, biases, out, 256, BLOCK_M=16, BLOCK_N=32, BLOCK_K=block_k))
 
     fast, plain = both(packed, call)
     assert (fast == plain).all()
