@@ -28,13 +28,6 @@ template <int R, int C, int N, int K, class V, class T> ZM_FN void zm_dot_block(
         for (int c = 0; c < C; ++c) zm_vstore(acc + r * N + c * W, sum[r][c]);
 }
 
-template <class T, T... I> struct zm_ints {};
-#if __has_builtin(__make_integer_seq)
-template <int N> using zm_count = __make_integer_seq<zm_ints, int, N>;
-#else
-template <int N> using zm_count = zm_ints<int, __integer_pack(N)...>;
-#endif
-
 // x0 y0 x1 y1 … of the first (H = 0) or second (H = 1) halves of two vectors.
 template <int H, class V, int... I> ZM_FN V zm_zip(V x, V y, zm_ints<int, I...>) {
     constexpr int W = sizeof...(I);

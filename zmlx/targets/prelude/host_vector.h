@@ -26,6 +26,13 @@ template <class V, class T> ZM_FN V zm_vload(const T* p) {
 }
 template <class V, class T> ZM_FN void zm_vstore(T* p, const V& v) { __builtin_memcpy(p, &v, sizeof v); }
 
+template <class T, T... I> struct zm_ints {};
+#if __has_builtin(__make_integer_seq)
+template <int N> using zm_count = __make_integer_seq<zm_ints, int, N>;
+#else
+template <int N> using zm_count = zm_ints<int, __integer_pack(N)...>;
+#endif
+
 // a·b + c, rounded as zm_mad does. -ffp-contract=off keeps compilers from fusing the operators: widths that have an
 // instruction ask for it by name below.
 template <class T, class V> ZM_FN V zm_vmad(V a, V b, V c) {
