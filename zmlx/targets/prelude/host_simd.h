@@ -73,9 +73,9 @@ template <class T, class V> ZM_FN void zm_put(T* p, zm_tail i, V value) {
 #endif
 ZM_FN uint16_t zm_first(int n) { return (uint16_t)((1u << n) - 1u); }
 ZM_FN zm_vf zm_get(const float* p, zm_tail i) {
-    return (zm_vf)__builtin_ia32_loadups512_mask((ZM_AT(const float, const zm_vf))(p + i.at), zm_vf{}, zm_first(i.n));
+    return (zm_vf)__builtin_ia32_loadups512_mask(p + i.at, zm_vf{}, zm_first(i.n));
 }
-ZM_FN void zm_put(float* p, zm_tail i, zm_vf v) { __builtin_ia32_storeups512_mask((ZM_AT(float, zm_vf))(p + i.at), v, zm_first(i.n)); }
+ZM_FN void zm_put(float* p, zm_tail i, zm_vf v) { __builtin_ia32_storeups512_mask(p + i.at, v, zm_first(i.n)); }
 #define ZM_TAIL(T, V)                                                                                            \
     ZM_FN V zm_get(const T* p, zm_tail i) {                                                                      \
         using S = zm_vec<short, 16>;                                                                             \
@@ -142,6 +142,8 @@ ZM_FN zm_vf zm_half_to_float(zm_vhalf h) {
     return __builtin_ia32_vcvtph2ps512_mask((zm_vec<short, 16>)h.bits, zm_vf{}, (uint16_t)-1, 4);
 #elif defined(__F16C__) && defined(__AVX2__)
     return __builtin_ia32_vcvtph2ps256((zm_vec<short, 8>)h.bits);
+#elif defined(__aarch64__) && !defined(__clang__)  // which g++ 12 converts one by one
+    return __builtin_aarch64_float_extend_lo_v4sf((__Float16x4_t)h.bits);
 #elif defined(__aarch64__)
     return __builtin_convertvector((zm_vec<__fp16, 4>)h.bits, zm_vf);
 #else
@@ -156,6 +158,8 @@ ZM_FN zm_vhalf zm_float_to_half(zm_vf x) {
     return {(zm_vs)__builtin_ia32_vcvtps2ph512_mask(x, 0, zm_vec<short, 16>{}, (uint16_t)-1)};
 #elif defined(__F16C__) && defined(__AVX2__)
     return {(zm_vs)__builtin_ia32_vcvtps2ph256(x, 0)};
+#elif defined(__aarch64__) && !defined(__clang__)
+    return {(zm_vs)__builtin_aarch64_float_truncate_lo_v4hf(x)};
 #elif defined(__aarch64__)
     return {(zm_vs)__builtin_convertvector(x, zm_vec<__fp16, 4>)};
 #else
@@ -209,7 +213,7 @@ ZM_EXTREME(max)
 #undef ZM_EXTREME
 
 ZM_FN zm_vf zm_sqrt(zm_vf x) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(__clang__)
     return __builtin_ia32_sqrtps512_mask(x, zm_vf{}, (uint16_t)-1, 4);
 #else
     zm_vf r;
