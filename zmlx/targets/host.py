@@ -168,7 +168,8 @@ class HostPrinter(CPrinter):
             super().op_load(op)
             return
         base, index = self.places[op.operands[0]]
-        self.result(op.results[0], f"zm_get({base}, {index})", True)
+        rest = "".join(f", {self.number(v)}" for v in op.operands[1:])
+        self.result(op.results[0], f"zm_get({base}, {index}{rest})", True)
 
     def op_store(self, op: Op) -> None:
         if not self.varies(op.operands[0]):
@@ -176,7 +177,7 @@ class HostPrinter(CPrinter):
             return
         self.flush(op)
         base, index = self.places[op.operands[0]]
-        self.line(f"zm_put({base}, {index}, {self.number(op.operands[1])});")
+        self.line(f"zm_put({base}, {index}, {', '.join(self.number(v) for v in op.operands[1:])});")
 
     # Products of tiles
 

@@ -16,6 +16,7 @@ COMPUTED = (dt.float32, dt.int32, dt.uint32)
 FLOAT = frozenset("div exp exp2 log tanh erf sqrt sqrt_rn rsqrt abs minimum_nan maximum_nan isnan isinf isfinite".split())
 NUMBER = frozenset("add sub mul neg minimum maximum eq ne lt le gt ge select".split())
 INTEGER = frozenset("and or xor invert shl shr".split())
+DIVISION = {"floordiv": "{0} / {1}", "mod": "{0} % {1}"}
 CONDITION = frozenset("and or xor invert".split())
 
 LINEAR, PLACE, VARYING = "linear", "place", "varying"
@@ -38,9 +39,11 @@ def _known(op: Op, found: dict[Value, str]) -> bool:
     at = [found.get(v) for v in op.operands]
     if op.name == "load":
         kind = {None: None, PLACE: VARYING}.get(at[0], "")
-        return len(at) == 1 and _note(op, kind, found, _item(op.operands[0]))
+        masked = len(at) == 1 or (at[0] == PLACE and at[1] in (None, VARYING))
+        return masked and _note(op, kind, found, _item(op.operands[0]))
     if op.name == "store":
-        return len(at) == 2 and at[0] == PLACE and _item(op.operands[0]) in STORED
+        masked = len(at) == 2 or at[2] in (None, VARYING)
+        return masked and at[0] == PLACE and _item(op.operands[0]) in STORED
     if op.name == "get":
         return at[1] in (None, LINEAR) and _note(op, VARYING if at[1] else None, found, op.operands[0].type.elem)
     if op.name == "set":
@@ -92,11 +95,14 @@ def _has_form(op: Op) -> bool:
         return op.name in CONDITION
     if kind is dt.float32:
         return op.name in FLOAT or op.name in NUMBER
+    if op.name in DIVISION:  # by a number that is known: shifts and products
+        by = op.operands[1].op
+        return kind in COMPUTED and by is not None and by.has("constant") and by.attrs["value"] > 0
     return kind in COMPUTED and (op.name in NUMBER or op.name in INTEGER)
 
 
 # Forms that differ from those of scalars; {0} … are vectors or scalars.
-SPELL = {
+SPELL = DIVISION | {
     "select": "zm_select({0}, {1}, {2})",
     "minimum_nan": "zm_select(({0} < {1}) | ({0} != {0}), {0}, {1})",
     "maximum_nan": "zm_select(({0} > {1}) | ({0} != {0}), {0}, {1})",

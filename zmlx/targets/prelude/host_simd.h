@@ -88,8 +88,60 @@ ZM_FN void zm_put(float* p, zm_tail i, zm_vf v) { __builtin_ia32_storeups512_mas
 ZM_TAIL(zm_half, zm_vhalf)
 ZM_TAIL(zm_bf16, zm_vbf16)
 #undef ZM_TAIL
-#undef ZM_AT
 #endif
+
+// Lanes on which a mask is off are not touched; a load gives `other` there.
+template <class T, class O> ZM_FN zm_wide<T> zm_get(const T* p, zm_lanes i, zm_vi mask, O other) {
+    zm_wide<T> rest = zm_as_wide(other);
+#if defined(__AVX512VL__) && defined(__AVX512BW__)
+    uint16_t on = __builtin_ia32_ptestmd512(mask, mask, (uint16_t)-1);
+    if constexpr (sizeof(T) == 4) return (zm_wide<T>)__builtin_ia32_loadups512_mask((const float*)(p + i.at), (zm_vf)rest, on);
+    else {
+        using S = zm_vec<short, 16>;
+        return {(zm_vs)__builtin_ia32_loaddquhi256_mask((ZM_AT(const short, const S))(p + i.at), (S)rest.bits, on)};
+    }
+#else
+    alignas(64) T some[ZM_LANES];
+    zm_put(some, zm_lanes{0}, rest);
+    for (int k = 0; k < ZM_LANES; ++k)
+        if (mask[k]) some[k] = p[i.at + k];
+    return zm_get(some, zm_lanes{0});
+#endif
+}
+template <class T, class V> ZM_FN void zm_put(T* p, zm_lanes i, V value, zm_vi mask) {
+    zm_wide<T> v = zm_as_wide(value);
+#if defined(__AVX512VL__) && defined(__AVX512BW__)
+    uint16_t on = __builtin_ia32_ptestmd512(mask, mask, (uint16_t)-1);
+    if constexpr (sizeof(T) == 4) __builtin_ia32_storeups512_mask((float*)(p + i.at), (zm_vf)v, on);
+    else {
+        using S = zm_vec<short, 16>;
+        __builtin_ia32_storedquhi256_mask((ZM_AT(short, S))(p + i.at), (S)v.bits, on);
+    }
+#else
+    alignas(64) T some[ZM_LANES];
+    zm_put(some, zm_lanes{0}, v);
+    for (int k = 0; k < ZM_LANES; ++k)
+        if (mask[k]) p[i.at + k] = some[k];
+#endif
+}
+ZM_FN zm_vi zm_from(int at) {
+    zm_vi v;
+    for (int k = 0; k < ZM_LANES; ++k) v[k] = k;
+    return v + at;
+}
+template <class T, class O> ZM_FN zm_wide<T> zm_get(const T* p, zm_tail i, zm_vi mask, O other) {
+    return zm_get(p, zm_lanes{i.at}, mask & (zm_from(0) < i.n), other);
+}
+template <class T, class V> ZM_FN void zm_put(T* p, zm_tail i, V value, zm_vi mask) {
+    zm_put(p, zm_lanes{i.at}, value, mask & (zm_from(0) < i.n));
+}
+template <class T, class I, class O> ZM_FN zm_wide<T> zm_get(const T* p, I i, bool mask, O other) {
+    if (mask) return zm_get(p, i);
+    return zm_as_wide(other);
+}
+template <class T, class I, class V> ZM_FN void zm_put(T* p, I i, V value, bool mask) {
+    if (mask) zm_put(p, i, value);
+}
 
 // body(i) for all start <= i < end, ZM_LANES at a time.
 template <class F> ZM_FN void zm_for(int start, int end, F body) {
@@ -107,11 +159,6 @@ template <class C, class X, class Y> ZM_FN auto zm_select(C c, X x, Y y) {
 }
 ZM_FN zm_vf zm_select(zm_vi c, zm_vf x, zm_vf y) { return c ? x : y; }
 
-ZM_FN zm_vi zm_from(int at) {
-    zm_vi v;
-    for (int k = 0; k < ZM_LANES; ++k) v[k] = k;
-    return v + at;
-}
 ZM_FN zm_vi zm_number(zm_lanes i) { return zm_from(i.at); }
 ZM_FN zm_vi zm_number(zm_tail i) { return zm_from(i.at); }
 
@@ -273,7 +320,8 @@ ZM_FN zm_vf zm_tanh(zm_vf x) {
 ZM_FN zm_vf zm_erf(zm_vf x) {
     zm_vf a = zm_fabs(x), z = x * x, t = a > 3.93f ? zm_spread(3.93f) : a;
     zm_vf small = zm_mad(x, zm_horner(z, 0.128379166f, -0.37612626f, 0.112836003f, -0.0268544443f, 0.00518953567f, -0.000802084222f, 7.88912294e-05f), x);
-    zm_vf u = t * zm_horner(t, 1.12868285f, 0.635013998f, 0.106460191f, -0.0239514541f, 0.00373072457f, -0.00034422506f, 1.33453923e-05f);
-    return a < 1.0f ? small : zm_copysign(1.0f - zm_exp_inside(-u), x);
+    zm_vf u = t * zm_horner(t, -1.12868285f, -0.635013998f, -0.106460191f, 0.0239514541f, -0.00373072457f, 0.00034422506f, -1.33453923e-05f);
+    zm_vf large = 1.0f - zm_exp_inside(u);  // above 0, so a sign is one more bit
+    return a < 1.0f ? small : zm_float(zm_bits(large) | (zm_bits(x) & 0x80000000u));
 }
 #endif
