@@ -147,8 +147,7 @@ def test_what_a_mask_leaves_out_is_not_written(dtype: str, shape: tuple[int, int
 
 
 def test_the_knob_decides_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = numbers("float32", 64)
-    for kernel, x in ((floats, x), (integers, numbers("int32", 64)), (integers, numbers("uint32", 64))):
+    for kernel, x in ((floats, numbers("float32", 64)), (integers, numbers("int32", 64)), (integers, numbers("uint32", 64))):
         fast, plain = both(kernel, lambda k, x=x: k.compile(x, x, 64, BLOCK=64).source, monkeypatch)
         assert "zm_for(" in fast and "omp simd" not in fast
         assert "zm_for(" not in plain and "omp simd" in plain

@@ -54,10 +54,8 @@ class HostPrinter(CPrinter):
         axes = "xyz"
         signature += [f"const int zm_program_{a}" for a in axes] + [f"const int zm_programs_{a}" for a in axes]
         signature += ["char* __restrict__ scratch", "void (*report)(int, const char*)"]
-        preludes = [prelude]
-        for used, text in ((self.debug, debug_prelude), (self.dots, '#include "host_dot.h"'), (self.loops_over_vectors, '#include "host_simd.h"')):
-            preludes += [text] if used else []
-        preludes.append("")
+        more = ((self.dots, "host_dot.h"), (self.loops_over_vectors, "host_simd.h"))
+        preludes = [prelude, *([debug_prelude] if self.debug else []), *(f'#include "{file}"' for used, file in more if used), ""]
         head = [*preludes, f"static inline void {entry}_program(", "    " + ", ".join(signature) + ") {"]
         programs = "(int)(i % gx), (int)(i / gx % gy), (int)(i / (gx * gy)), (int)gx, (int)gy, (int)grid[2]"
         tail = [
