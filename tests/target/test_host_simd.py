@@ -63,6 +63,18 @@ def gated(x_ptr, out_ptr, m, n, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
     tl.store(out_ptr + at, x * 2.0, mask=inside & (x > 0.0))
 
 
+@zmlx.jit
+def lookup(x_ptr, index_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    """Elements that lie anywhere, every eighth one, and one for all lanes."""
+    i = tl.arange(0, BLOCK)
+    for start in range(0, n // BLOCK * BLOCK, BLOCK):
+        at = start + i
+        far = tl.load(x_ptr + tl.load(index_ptr + at))
+        tl.store(out_ptr + at, far + tl.load(x_ptr + at // 8) + tl.load(x_ptr + start // BLOCK) + tl.load(x_ptr + at // 64 * 2))
+    at = n // BLOCK * BLOCK + i
+    tl.store(out_ptr + at, tl.load(x_ptr + tl.load(index_ptr + at, mask=at < n, other=0), mask=at < n, other=0.0), mask=at < n)
+
+
 def both(kernel: Any, call: Any, patch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     """The results with loops over vectors and without."""
     results = []
@@ -144,6 +156,16 @@ def test_what_a_mask_leaves_out_is_not_written(dtype: str, shape: tuple[int, int
     want[:-1] = np.where(doubled > 0, doubled, 7.0)
     for got in (fast, plain):
         np.testing.assert_array_equal(as_numpy(got).astype(np.float32), want)
+
+
+@pytest.mark.parametrize(("level", "dtype"), AT_LEVELS[:5] + AT_LEVELS[6:])
+def test_loads_from_anywhere(dtype: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZMLX_CPU_ISA", level)
+    x = numbers(dtype, 300)
+    index = mx.array(np.random.default_rng(3).integers(0, 300, 300).astype(np.int32))
+    fast, plain = both(lookup, lambda k: k[(1,)](x, index, zmlx.empty_like(x), 300, BLOCK=64), monkeypatch)
+    assert mx.array_equal(fast, plain)
+    assert mx.array_equal(fast[256:], x[index[256:]])
 
 
 def test_the_knob_decides_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,8 @@ class HostPrinter(CPrinter):
         self.flush()
         start, end = (self.use(v) for v in op.operands) if op.operands else (op.attrs["start"], op.attrs["end"])
         self.places: dict[Value, tuple[str, str]] = {}
-        self.line(f"zm_for({start}, {end}, [&](auto {self.name(op.regions[0].args[0])}) __attribute__((always_inline)) {{")
+        self.lanes = self.name(op.regions[0].args[0])
+        self.line(f"zm_for({start}, {end}, [&](auto {self.lanes}) __attribute__((always_inline)) {{")
         self.block(op.regions[0])
         self.flush()
         self.line("});")
@@ -166,6 +167,9 @@ class HostPrinter(CPrinter):
             super().op_load(op)
             return
         base, index = self.places[op.operands[0]]
+        if self.wide is not None and self.wide[op.operands[0]] == host_simd.SCATTERED:
+            self.result(op.results[0], f"zm_gather({base}, {index}, {self.lanes})", True)
+            return
         rest = "".join(f", {self.number(v)}" for v in op.operands[1:])
         self.result(op.results[0], f"zm_get({base}, {index}{rest})", True)
 

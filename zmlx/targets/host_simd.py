@@ -1,7 +1,7 @@
 """Which loops of a host kernel are written as loops over vectors (prelude/host_simd.h), and how their ops are then spelled.
 
 In such a loop a value is uniform (a scalar, the same for all lanes), linear (the loop's index plus something uniform), a
-place (a pointer that advances with the index) or varying (a vector).
+place (a pointer that advances with the index), scattered (one that does not) or varying (a vector).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INTEGER = frozenset("and or xor invert shl shr".split())
 DIVISION = {"floordiv": "{0} / {1}", "mod": "{0} % {1}"}
 CONDITION = frozenset("and or xor invert".split())
 
-LINEAR, PLACE, VARYING = "linear", "place", "varying"
+LINEAR, PLACE, SCATTERED, VARYING = "linear", "place", "scattered", "varying"
 
 
 def kinds(loop: Op) -> dict[Value, str] | None:
@@ -39,6 +39,8 @@ def _known(op: Op, found: dict[Value, str]) -> bool:
     at = [found.get(v) for v in op.operands]
     if op.name == "load":
         kind = {None: None, PLACE: VARYING}.get(at[0], "")
+        if at[0] == SCATTERED:
+            return len(at) == 1 and _note(op, VARYING, found, _item(op.operands[0]))
         masked = len(at) == 1 or (at[0] == PLACE and at[1] in (None, VARYING))
         return masked and _note(op, kind, found, _item(op.operands[0]))
     if op.name == "store":
@@ -50,7 +52,11 @@ def _known(op: Op, found: dict[Value, str]) -> bool:
         array = op.operands[0].type
         return at[1] == LINEAR and isinstance(array, ArrayType) and array.size > 1 and array.elem in STORED
     if op.name == "addptr":
-        kind = {(None, None): None, (None, LINEAR): PLACE, (PLACE, None): PLACE}.get((at[0], at[1]), "")
+        kind = {None: None, LINEAR: PLACE, VARYING: SCATTERED}.get(at[1], "") if at[0] is None else ""
+        if at[0] in (PLACE, SCATTERED) and at[1] is None:
+            kind = at[0]
+        if kind == SCATTERED and op.operands[1].type.elem is not dt.int32 and at[0] is None:
+            return False
         return _note(op, kind, found, _item(op.results[0]))
     if not op.has("pure") or not op.results:
         return False
@@ -59,7 +65,7 @@ def _known(op: Op, found: dict[Value, str]) -> bool:
     if op.name == "add" and op.results[0].type.elem is dt.int32 and sorted(map(str, at)) == ["None", LINEAR]:
         found[op.results[0]] = LINEAR
         return True
-    if PLACE in at or not _has_form(op):
+    if PLACE in at or SCATTERED in at or not _has_form(op):
         return False
     found[op.results[0]] = VARYING
     return True

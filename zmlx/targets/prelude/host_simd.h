@@ -143,6 +143,51 @@ template <class T, class I, class V> ZM_FN void zm_put(T* p, I i, V value, bool 
     if (mask) zm_put(p, i, value);
 }
 
+// p[at] for lanes that mostly read neighbours, or the same place: packed numbers and their scales. One load that reaches from
+// the first lane's place to the last one's, and a permutation; lanes that lie elsewhere are read one by one.
+ZM_FN zm_vi zm_lookup(zm_vi table, zm_vi at) {
+#if !defined(__clang__)
+    return __builtin_shuffle(table, at);
+#elif defined(__AVX512F__)
+    return (zm_vi)__builtin_ia32_permvarsi512((zm_vec<int, 16>)table, (zm_vec<int, 16>)at);
+#else
+    zm_vi r;
+    for (int k = 0; k < ZM_LANES; ++k) r[k] = table[at[k] & (ZM_LANES - 1)];
+    return r;
+#endif
+}
+ZM_FN bool zm_all(zm_vi mask) {
+#if defined(__AVX512F__)
+    return __builtin_ia32_ptestmd512(mask, mask, (uint16_t)-1) == 0xffff;
+#else
+    int32_t all = -1;
+    for (int k = 0; k < ZM_LANES; ++k) all &= mask[k];
+    return all != 0;
+#endif
+}
+ZM_FN zm_vi zm_words(zm_vf x) { return (zm_vi)x; }
+ZM_FN zm_vi zm_words(zm_vi x) { return x; }
+ZM_FN zm_vi zm_words(zm_vu x) { return (zm_vi)x; }
+template <class H> ZM_FN zm_vi zm_words(H x) { return __builtin_convertvector(x.bits, zm_vi); }
+template <class T> ZM_FN zm_wide<T> zm_from_words(zm_vi x) {
+    if constexpr (sizeof(T) == 4) return (zm_wide<T>)x;
+    else return {__builtin_convertvector(x, zm_vs)};
+}
+template <class T> ZM_FN zm_wide<T> zm_gather(const T* p, zm_vi at, zm_lanes) {
+    zm_vu near = (zm_vu)(at - at[0]);
+    int reach = at[ZM_LANES - 1] - at[0];
+    if (__builtin_expect((unsigned)reach < ZM_LANES && zm_all((zm_vi)(near <= (uint32_t)reach)), 1))
+        return zm_from_words<T>(zm_lookup(zm_words(zm_get(p, zm_tail{at[0], reach + 1})), (zm_vi)near));
+    alignas(64) T some[ZM_LANES];
+    for (int k = 0; k < ZM_LANES; ++k) some[k] = p[at[k]];
+    return zm_get(some, zm_lanes{0});
+}
+template <class T> ZM_FN zm_wide<T> zm_gather(const T* p, zm_vi at, zm_tail i) {
+    alignas(64) T some[ZM_LANES] = {};
+    for (int k = 0; k < i.n; ++k) some[k] = p[at[k]];
+    return zm_get(some, zm_lanes{0});
+}
+
 // body(i) for all start <= i < end, ZM_LANES at a time.
 template <class F> ZM_FN void zm_for(int start, int end, F body) {
     int i = start;
