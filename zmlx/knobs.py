@@ -40,7 +40,10 @@ AUTOTUNE = Knob(
     "on: autotuned kernels time their configs; cached: they use results on disk, else the cost model's choice; off: always the latter",
 )
 PRINT_AUTOTUNING = Knob("ZMLX_PRINT_AUTOTUNING", "0", "1 prints what every autotuning chose, and its table of timings, on stderr")
-ALL = (TARGET, CACHE_DIR, CACHE, CXX, CPU_ISA, CPU_SIMD, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE, SIM_OPT, DOT, AUTOTUNE, PRINT_AUTOTUNING)
+ALL = (
+    TARGET, CACHE_DIR, CACHE, CXX, CPU_ISA, CPU_SIMD, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE,
+    SIM_OPT, DOT, AUTOTUNE, PRINT_AUTOTUNING,
+)  # fmt: skip
 
 
 def cache_dir() -> Path | None:

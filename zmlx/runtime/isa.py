@@ -72,6 +72,19 @@ def _macos_features() -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=1)
+def processor() -> str:
+    """This processor in words: what timings hold for."""
+    try:
+        with open("/proc/cpuinfo") as f:
+            lines = f.read().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()} {platform.release()}"
+    first = lines[: lines.index("")] if "" in lines else lines
+    said = (line.partition(":") for line in first)
+    return " ".join(sorted(v.strip() for k, _, v in said if k.strip() in ("model name", "flags", "Features", "cpu family", "model")))
+
+
+@functools.lru_cache(maxsize=1)
 def available() -> tuple[Level, ...]:
     """The levels that this machine can run, lowest first."""
     if sys.platform == "darwin":

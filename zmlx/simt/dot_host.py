@@ -16,12 +16,20 @@ if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
 
 
-def lower_dot(low: Lowering, op: Op, layout: Layout, out: Value) -> None:
-    """out += a b; `out` holds the accumulator in `layout`, which is row-major."""
+def lower_dot(low: Lowering, op: Op) -> None:
+    """Emits a product; its result lives in a row-major array."""
     e = low.e
-    a, b, _ = op.operands
-    kind = op.results[0].type.dtype  # type: ignore[union-attr]
+    a, b, acc = op.operands
+    result = op.results[0]
+    kind = result.type.dtype  # type: ignore[union-attr]
     (m, depth), (_, n) = a.type.shape, b.type.shape  # type: ignore[union-attr]
+    layout = low.place.product(op)
+    carried = in_place(low, op, layout)
+    low.decided("dot", op, layout=layout, path="host")
+    out = carried or e.alloc(kind, layout.registers, "register", result.name or "acc")
+    if carried is None or acc.op is not None:  # else the accumulator is the carried tile itself
+        low.materialise(acc, layout, into=out)
+    low.homes[result] = [(layout, out)]
     x, y = (_widened(low, v, kind) for v in (a, b))
     if not knobs.plain_dot():
         e.create(simt.tile_dot, [out, x, y], {"m": m, "n": n, "k": depth})
