@@ -24,53 +24,18 @@ import torch
 import torch.nn.functional as F
 
 import zmlx
-import zmlx.language as tl
 from zmlx import bench
 from zmlx.catalog.activation.gelu import gelu
+from zmlx.catalog.activation.swiglu import swiglu
+from zmlx.catalog.loss.cross_entropy import cross_entropy
+from zmlx.catalog.norm.layer_norm import layer_norm
 from zmlx.catalog.norm.rms_norm import rms_norm
 from zmlx.catalog.norm.softmax import softmax
+from zmlx.catalog.reduce.sum import row_sum
 
 SHAPES = ((1024, 2048), (4096, 4096))
 DTYPES = ("float32", "bfloat16", "float16")
 TOLERANCE = {"float32": 5e-5, "bfloat16": 2e-2, "float16": 2e-3}
-
-
-@zmlx.jit
-def layer_norm_kernel(x_ptr, w_ptr, b_ptr, out_ptr, n, eps, BLOCK: tl.constexpr):
-    at, cols = tl.program_id(0) * n, tl.arange(0, BLOCK)
-    mask = cols < n
-    x = tl.load(x_ptr + at + cols, mask=mask, other=0.0).to(tl.float32)
-    d = tl.where(mask, x - tl.sum(x, axis=0) / n, 0.0)
-    scale = tl.rsqrt(tl.sum(d * d, axis=0) / n + eps)
-    w = tl.load(w_ptr + cols, mask=mask, other=0.0).to(tl.float32)
-    b = tl.load(b_ptr + cols, mask=mask, other=0.0).to(tl.float32)
-    tl.store(out_ptr + at + cols, d * scale * w + b, mask=mask)
-
-
-@zmlx.jit
-def swiglu_kernel(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = at < n
-    x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
-    y = tl.load(y_ptr + at, mask=mask, other=0.0).to(tl.float32)
-    tl.store(out_ptr + at, x * tl.sigmoid(x) * y, mask=mask)
-
-
-@zmlx.jit
-def sum_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
-    row, cols = tl.program_id(0), tl.arange(0, BLOCK)
-    x = tl.load(x_ptr + row * n + cols, mask=cols < n, other=0.0).to(tl.float32)
-    tl.store(out_ptr + row, tl.sum(x, axis=0))
-
-
-@zmlx.jit
-def cross_entropy_kernel(x_ptr, label_ptr, out_ptr, n, BLOCK: tl.constexpr):
-    row, cols = tl.program_id(0), tl.arange(0, BLOCK)
-    x = tl.load(x_ptr + row * n + cols, mask=cols < n, other=-float("inf")).to(tl.float32)
-    top = tl.max(x, axis=0)
-    label = tl.load(label_ptr + row)
-    chosen = tl.load(x_ptr + row * n + label).to(tl.float32)
-    tl.store(out_ptr + row, top + tl.log(tl.sum(tl.exp(x - top), axis=0)) - chosen)
 
 
 def kernels(m: int, n: int, dtype: str) -> dict[str, tuple[Callable[[], mx.array], Callable[[], mx.array], Callable[[], Any], int]]:
@@ -82,7 +47,6 @@ def kernels(m: int, n: int, dtype: str) -> dict[str, tuple[Callable[[], mx.array
     tx, ty, tw, tb = (torch.from_numpy(a).to(getattr(torch, dtype)) for a in numbers)
     label, tlabel = mx.array(labels), torch.from_numpy(labels.astype(np.int64))
     mx.eval(x, y, w, b, label)
-    block, flat = zmlx.next_power_of_2(n), 4096
     size, row = x.nbytes, m * x.itemsize
 
     def compiled(f: Callable[..., Any], *args: Any) -> Callable[[], Any]:
@@ -101,26 +65,26 @@ def kernels(m: int, n: int, dtype: str) -> dict[str, tuple[Callable[[], mx.array
             2 * size,
         ),
         "layer_norm": (
-            lambda: layer_norm_kernel[(m,)](x, w, b, zmlx.empty_like(x), n, 1e-5, BLOCK=block),
+            lambda: layer_norm(x, w, b),
             lambda: mx.fast.layer_norm(x, w, b, 1e-5),
             compiled(lambda a, c, d: F.layer_norm(a, (n,), c, d, 1e-5), tx, tw, tb),
             2 * size,
         ),
         "gelu": (lambda: gelu(x), lambda: erf(x), compiled(lambda a: F.gelu(a), tx), 2 * size),
         "swiglu": (
-            lambda: swiglu_kernel[(zmlx.cdiv(m * n, flat),)](x, y, zmlx.empty_like(x), m * n, BLOCK=flat),
+            lambda: swiglu(x, y),
             lambda: glu(x, y),
             compiled(lambda a, c: F.silu(a) * c, tx, ty),
             3 * size,
         ),
         "sum": (
-            lambda: sum_kernel[(m,)](x, zmlx.empty((m,), x.dtype), n, BLOCK=block),
+            lambda: row_sum(x),
             lambda: mx.sum(x, axis=-1),
             compiled(lambda a: a.sum(-1), tx),
             size + row,
         ),
         "cross_entropy": (
-            lambda: cross_entropy_kernel[(m,)](x, label, zmlx.empty((m,), x.dtype), n, BLOCK=block),
+            lambda: cross_entropy(x, label),
             lambda: entropy(x),
             compiled(lambda a, c: F.cross_entropy(a, c, reduction="none"), tx, tlabel),
             size + row,
