@@ -51,7 +51,7 @@ def layer(module: str) -> str:
     """The layer of a dotted module name under zmlx."""
     if module == "zmlx.targets.target":
         return "target"
-    if module in ("zmlx.runtime", "zmlx.runtime.cache", "zmlx.runtime.toolchain"):
+    if module in ("zmlx.runtime", "zmlx.runtime.cache", "zmlx.runtime.isa", "zmlx.runtime.toolchain"):
         return "build"
     first = module.removeprefix("zmlx").removeprefix(".").split(".")[0]
     return "api" if first in API else "cli" if first in CLI else first

@@ -59,6 +59,21 @@ def _vector(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
     return ()
 
 
+def _tile_dot(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    m, n, k = attrs["m"], attrs["n"], attrs["k"]
+    sizes = [t.size for t in types if isinstance(t, ArrayType) and t.elem is types[0].elem]
+    if sizes != [m * n, m * k, k * n]:
+        raise DtypeError(f"tile_dot takes arrays of {m * n}, {m * k} and {k * n} elements of one type, got {', '.join(map(str, types))}")
+    return ()
+
+
+def _tile_transpose(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    to, source = types
+    if not isinstance(to, ArrayType) or to != source or to.size != attrs["rows"] * attrs["cols"]:
+        raise DtypeError(f"tile_transpose takes two arrays of {attrs['rows'] * attrs['cols']} elements of one type, got {to} and {source}")
+    return ()
+
+
 # space: "register" (this thread's) or "shared" (the program's); pointee is set instead of type for arrays of pointers.
 alloc = define("alloc", (), _alloc, attrs=("type", "size", "space", "pointee", "offset"), traits="effect")
 get = define("get", ("array", "index"), _get)
@@ -78,6 +93,10 @@ shuffle_up = define("shuffle_up", ("x",), _shuffle, attrs=("delta",), spell={"c"
 # `width` consecutive elements between memory, aligned to their total size, and array[offset : offset + width].
 vload = define("vload", ("ptr", "array"), _vector, attrs=("offset", "width"), traits="reads effect")
 vstore = define("vstore", ("ptr", "array"), _vector, attrs=("offset", "width"), traits="writes effect")
+# acc (m, n) += a (m, k) b (k, n), row-major arrays of one thread, by one call: the host's product of tiles.
+tile_dot = define("tile_dot", ("acc", "a", "b"), _tile_dot, attrs=("m", "n", "k"), traits="effect")
+# to (cols, rows) = the transpose of from (rows, cols), row-major arrays of one thread.
+tile_transpose = define("tile_transpose", ("to", "from"), _tile_transpose, attrs=("rows", "cols"), traits="effect")
 # x * y + z with one rounding where the hardware has it, else with two: for sums of products, whose order is free anyway.
 mac = define(
     "mac", ("x", "y", "z"), same(3), numpy=lambda x, y, z: x * y + z, traits="elementwise pure",
