@@ -26,6 +26,10 @@ struct bfloat16_t {
     operator float() const { return as_type<float>(uint(bits) << 16); }
 };
 namespace metal {
+template <class T, int N> struct packed_vec { T d[N]; };
+#define SHIM(t) typedef packed_vec<t, 2> packed_##t##2; typedef packed_vec<t, 4> packed_##t##4;
+SHIM(uchar) SHIM(ushort) SHIM(uint)
+#undef SHIM
 enum memory_order { memory_order_relaxed };
 template <class T> struct atomic { T value; };
 typedef atomic<int> atomic_int;

@@ -90,13 +90,21 @@ barrier = define(
 )  # fmt: skip
 shuffle_xor = define("shuffle_xor", ("x",), _shuffle, attrs=("mask",), spell={"c": "zm_shuffle_xor({0}, {mask})"}, traits="effect")
 shuffle_up = define("shuffle_up", ("x",), _shuffle, attrs=("delta",), spell={"c": "zm_shuffle_up({0}, {delta})"}, traits="effect")
-# `width` consecutive elements between memory, aligned to their total size, and array[offset : offset + width].
-vload = define("vload", ("ptr", "array"), _vector, attrs=("offset", "width"), traits="reads effect")
+# `width` consecutive elements between memory and array[offset : offset + width]; where `shifted`, array[at : at + width],
+# addresses that are not aligned to the vector's size are expected, and `first` and `last` say whether the aligned words that
+# hold the first and the last element may be read.
+vload = define("vload", ("ptr", "array", "at?", "first?", "last?"), _vector, attrs=("offset", "width", "shifted"), traits="reads effect")
 vstore = define("vstore", ("ptr", "array"), _vector, attrs=("offset", "width"), traits="writes effect")
 # acc (m, n) += a (m, k) b (k, n), row-major arrays of one thread, by one call: the host's product of tiles.
 tile_dot = define("tile_dot", ("acc", "a", "b"), _tile_dot, attrs=("m", "n", "k"), traits="effect")
 # to (cols, rows) = the transpose of from (rows, cols), row-major arrays of one thread.
 tile_transpose = define("tile_transpose", ("to", "from"), _tile_transpose, attrs=("rows", "cols"), traits="effect")
+# Stores what forms aligned vectors together with the array of the lane before; the result has a bit for each element that
+# was not stored. All lanes take part. `whole`: all elements of this lane are on; count: elements of a lane; lanes: how many
+# follow each other in memory.
+vstore_shifted = define("vstore_shifted", ("ptr", "array", "whole"), _thread, attrs=("count", "width", "lanes"), traits="writes effect")
+# Elements from an address to the first that is aligned to `width` of them, modulo `width`.
+to_aligned = define("to_aligned", ("ptr",), _thread, attrs=("width",), traits="pure", spell={"cuda": "zm_to_aligned<{width}>({0})"})
 # x * y + z with one rounding where the hardware has it, else with two: for sums of products, whose order is free anyway.
 mac = define(
     "mac", ("x", "y", "z"), same(3), numpy=lambda x, y, z: x * y + z, traits="elementwise pure",

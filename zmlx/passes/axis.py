@@ -81,15 +81,16 @@ class _Analysis:
             self.put(op.results[i], state[i])
 
 
-def analyse(fn: Function) -> dict[Value, AxisInfo]:
+def analyse(fn: Function, bases: int = 1) -> dict[Value, AxisInfo]:
     """Facts about every integer, int1 and pointer value of Tile IR, those in regions included.
 
     Constants of int1 are 0 or 1. Loop-carried values are found as a fixpoint from their first values.
+    bases: what addresses of arrays are taken to be multiples of, as if none were a view.
     """
     analysis = _Analysis()
     for p in fn.params:
         t = ty(p.value)
         if analysed(t):
-            analysis.put(p.value, uniform(t, power(p.divisibility)))
+            analysis.put(p.value, uniform(t, max(power(p.divisibility), bases if t.is_pointer else 1)))
     analysis.block(fn.body)
     return analysis.facts

@@ -39,11 +39,13 @@ class Plan:
         self.roots: dict[Value, frozenset[Value] | None] = {}
         self.block_of: dict[Op, Block] = {}
         self.position: dict[Op, int] = {}
+        self.owner: dict[Block, Op] = {}
         self.depth: dict[Block, int] = {}
         self.users: dict[Value, list[Op]] = defaultdict(list)
         # For each block: positions and roots of ops that write memory (or order it), nested ones included.
         self.writes: dict[Block, list[tuple[int, frozenset[Value] | None]]] = defaultdict(list)
         self.sink: dict[Value, object] = {}
+        self._loops: dict[Value, object] = {}  # the same, with the place of an operand where each has a loop of its own
         self.cost: dict[Value, int] = {}
         for p in fn.params:
             if isinstance(p.value.type, Type) and p.value.type.is_pointer:
@@ -66,6 +68,7 @@ class Plan:
                 self.users[v].append(op)
             inner: set[frozenset[Value] | None] = set()
             for region in op.regions:
+                self.owner[region] = op
                 inner |= self._number(region, depth + 1)
             if op.has("writes"):
                 inner.add(self.roots.get(op.operands[0]))
@@ -137,14 +140,20 @@ class Plan:
             if self.block_of[user] is not self.block_of[op]:
                 here = MANY
             elif _is_lazy(user) and not any(r in self.kept or not r.type.shape for r in user.results):  # type: ignore[union-attr]
-                sinks = {self.sink.get(r) for r in user.results} - {None}
+                sinks = {self._loops.get(r) for r in user.results} - {None}
                 here = None if not sinks else sinks.pop() if len(sinks) == 1 else MANY
+            elif user.has("terminator") and not self.rereads:
+                # The next values of carried tiles are written one after the other.
+                places = [i for i, x in enumerate(user.operands) if x is v]
+                here = (user, places[0]) if len(places) == 1 else MANY
             if here is None:
                 continue
-            if here is MANY or (found is not None and found is not here):
-                return MANY
+            if here is MANY or (found is not None and found != here):
+                found = MANY
+                break
             found = here
-        return found
+        self._loops[v] = found
+        return found[0] if isinstance(found, tuple) else found
 
     def _must_keep(self, v: Value, op: Op) -> bool:
         if op.name == "load":

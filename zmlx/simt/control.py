@@ -13,6 +13,7 @@ from zmlx.ops import control
 from zmlx.simt.convert import prepare
 from zmlx.simt.layout import Layout
 from zmlx.simt.pipeline import Pipeline
+from zmlx.simt.prefetch import Prefetch
 
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
@@ -109,10 +110,19 @@ class _Around:
 
 
 def _loop_body(
-    low: Lowering, region: Block, args: list[Value], carried: _Carried, body: Block, scalars: list[Value], around: _Around | None = None
+    low: Lowering,
+    region: Block,
+    args: list[Value],
+    carried: _Carried,
+    body: Block,
+    scalars: list[Value],
+    around: _Around | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> None:
     with low.e.at(body), low.inner_homes():
         carried.bind(args, scalars)
+        if begin is not None:
+            begin()
         if around is not None:
             around.begin()
         low.lower_block(region)
@@ -123,13 +133,14 @@ def _loop_body(
         else:
             low.flight.leave(0)
         low.hazards.loop_end(region)
+        low.scratch.leave()
         low.e.create(control.yield_, [*carried.scalars(ends), *(around.following() if around is not None else ())])
 
 
 def _enter(low: Lowering) -> None:
     """An iteration follows another: its exchanges through shared memory may meet readers of the one before."""
     low.flight.leave(0)
-    low.scratch.used = True
+    low.scratch.enter()
 
 
 def lower_for(low: Lowering, op: Op) -> None:
@@ -137,7 +148,8 @@ def lower_for(low: Lowering, op: Op) -> None:
     pipe = Pipeline(low, op) if low.target.is_simt else None
     carried = _Carried(low, op, op.operands[3:])
     inits = carried.scalars(op.operands[3:])
-    region = op.regions[0]
+    region, ahead = op.regions[0], Prefetch(low, op)
+    ahead.start(bounds, inits)
     with pipe.around(bounds, inits) if pipe else nullcontext():
         _enter(low)
         ring = [low.e.constant(0), low.e.constant(0)] if pipe and pipe.ahead else []
@@ -153,7 +165,8 @@ def lower_for(low: Lowering, op: Op) -> None:
                 end=lambda: pipe.end(bounds, index, place),
                 following=lambda: pipe.advance(place, 1),
             )
-        _loop_body(low, region, region.args[1:], carried, body, args, around)
+        begin = lambda: ahead.begin(bounds, [body.args[0], *args])  # noqa: E731
+        _loop_body(low, region, region.args[1:], carried, body, args, around, begin)
         low.e.loc = op.loc
         new = low.e.create(control.for_, [*bounds, *inits, *ring], op.attrs, [body])
         carried.bind(op.results, new.results[: len(inits)])
@@ -169,7 +182,9 @@ def lower_while(low: Lowering, op: Op) -> None:
         carried.bind(test.args, condition.args)
         low.lower_block(test)
         low.e.create(control.yield_, [low.scalar(test.terminator.operands[0])])
+    tested = low.scratch.state()
     _loop_body(low, region, region.args, carried, body, body.args)
+    low.scratch.restore(tested, low.scratch.state())  # the test comes last
     low.e.loc = op.loc
     new = low.e.create(control.while_, inits, op.attrs, [condition, body])
     carried.bind(op.results, new.results)
@@ -183,11 +198,12 @@ def lower_if(low: Lowering, op: Op) -> None:
             arrays[i] = (layout, low.e.alloc(r.type.elem, layout.registers, "register", r.name or "chosen"))
     blocks = []
     low.flight.leave(0)
-    used, pending = low.scratch.used, list(low.hazards.pending)
-    after: list[tuple[bool, list[Any]]] = []
+    start, pending = low.scratch.state(), list(low.hazards.pending)
+    after: list[tuple[Any, list[Any]]] = []
     for region in op.regions:
         block = Block()
-        low.scratch.used, low.hazards.pending = used, list(pending)
+        low.scratch.restore(start)
+        low.hazards.pending = list(pending)
         with low.e.at(block), low.inner_homes():
             low.lower_block(region)
             ends = region.terminator.operands if region.terminator.name == "yield" else []
@@ -196,9 +212,9 @@ def lower_if(low: Lowering, op: Op) -> None:
             low.flight.leave(0)
             if region.terminator.name == "yield":
                 low.e.create(control.yield_, [low.scalar(v) for i, v in enumerate(ends) if i not in arrays])
-        after.append((low.scratch.used, low.hazards.pending))
+        after.append((low.scratch.state(), low.hazards.pending))
         blocks.append(block)
-    low.scratch.used = any(u for u, _ in after)
+    low.scratch.restore(*(state for state, _ in after))
     low.hazards.pending = [x for _, p in after for x in p]
     low.e.loc = op.loc
     new = low.e.create(control.if_, [low.scalar(op.operands[0])], op.attrs, blocks)

@@ -40,9 +40,9 @@ def convert(low: Lowering, value: Value, layout: Layout) -> None:
     """Moves a kept tile through shared memory into another layout, which becomes one more home of it."""
     home, array = low.homes[value][0]
     compact = Layout(layout.shape, tuple(b for b in layout.reg if any(b)), layout.lane, layout.warp, layout.flip)
-    low.decided("convert", value.op, value=value, home=home, layout=compact, barriers=1 + low.scratch.used)
-    e = low.e
-    elem = value.type.elem
+    e, elem = low.e, value.type.elem
+    waits = low.scratch.waits([(elem, value.type.size, "shared")])
+    low.decided("convert", value.op, value=value, home=home, layout=compact, barriers=1 + waits)
     with low.scratch.array(elem, value.type.size) as shared:
         with e.guard(low.owner(home)), low.nest(home) as frame:
             index = frame.register((tuple(1 << b for b in range(len(home.reg))), 0))

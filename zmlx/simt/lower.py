@@ -15,6 +15,7 @@ from zmlx.ir.core import Block, Function, Op, Param, Value
 from zmlx.ir.types import Type
 from zmlx.ops import control, simt
 from zmlx.ops.arith import and_
+from zmlx.passes import gather
 from zmlx.passes.axis import analyse
 from zmlx.simt import control as control_flow
 from zmlx.simt import dot, epilogue, memory, reduce, scan, tensor
@@ -25,6 +26,7 @@ from zmlx.simt.decisions import Decision, Record
 from zmlx.simt.emit import Emit
 from zmlx.simt.flight import Flight
 from zmlx.simt.frame import Frame, walk
+from zmlx.simt.homes import Homes
 from zmlx.simt.layout import Coords, Layout
 from zmlx.simt.placement import Placement
 from zmlx.simt.shared import Scratch
@@ -41,7 +43,7 @@ class Lowering:
     ) -> None:
         self.fn, self.target, self.num_stages, self.record = fn, target, num_stages, record
         self.num_warps = num_warps if target.is_simt else 1
-        self.axes = analyse(fn)
+        self.axes = analyse(fn, bases=target.vector_bytes or 1)
         self.plan = Plan(fn, self.axes, not target.is_simt, lambda product: tensor.fits(product, target.dialect))
         self.place = Placement(fn, self.plan, self.axes, target, self.num_warps)
         self.body = Block([p.value.type for p in fn.params], [p.name for p in fn.params])
@@ -55,6 +57,7 @@ class Lowering:
         self.flight = Flight(self)
         self.following: dict[Op, Callable[[], None]] = {}  # what is emitted once a product has been started
         self.hazards = Hazards(self)
+        self.home = Homes(self)
         self._thread: tuple[Value | int, Value | int] | None = None
         self._parts: dict[object, Value | int] = {}
         self._pulled: dict[tuple[Value, Layout], Layout] = {}
@@ -135,9 +138,9 @@ class Lowering:
     def flush_kept(self) -> None:
         """Computes the kept values that are waiting: neighbours of one layout in one loop, where they share what they need."""
         while self._waiting:
-            layout = self.place.of(self._waiting[0])
-            group = [v for v in self._waiting if self.place.of(v) == layout]
-            self._waiting = [v for v in self._waiting if self.place.of(v) != layout]
+            layout = self.home.of(self._waiting[0])
+            group = [v for v in self._waiting if self.home.of(v) == layout]
+            self._waiting = [v for v in self._waiting if self.home.of(v) != layout]
             prepare(self, [(v, layout) for v in group])
             arrays = [self.e.alloc(v.type.elem, layout.registers, "register", v.name) for v in group]
             with self.nest(layout) as frame:
@@ -260,10 +263,13 @@ class Lowering:
         if self.target.is_simt:
             self.decided("barrier", None, scope=scope)
             self.e.create(simt.barrier, (), {"scope": scope})
+            self.scratch.passed()
 
 
 def lower(fn: Function, target: Target, num_warps: int, num_stages: int | None = None, record: Record | None = None) -> Function:
     """The SIMT function of a kernel for a target; `record` receives what was decided on the way."""
+    if target.is_simt:
+        gather.run(fn)
     low = Lowering(fn, target, num_warps, num_stages, record)
     if record is not None:
         record.axes, record.plan = low.axes, low.plan

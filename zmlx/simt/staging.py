@@ -15,7 +15,7 @@ from zmlx import dtypes as dt
 from zmlx.ir.core import Value
 from zmlx.ops import arith, simt_mma
 from zmlx.ops import memory as memory_ops
-from zmlx.simt import memory
+from zmlx.simt import vectors
 from zmlx.simt.convert import prepare
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Coords, Layout, blocked
@@ -217,7 +217,7 @@ def _whole(low: Lowering, layout: Layout, frame: Frame, inner: Sequence[int], ba
     whole = None if base is None else e.value(simt_mma.is_aligned, base, bytes=CHUNK)
     each = [Frame(low, frame, k, inner, e.block) for k in range(1 << len(inner))]
     for mask in masks:
-        whole = e.both(whole, memory._whole_mask(low, each, mask, layout, along))
+        whole = e.both(whole, vectors.whole_mask(low, each, mask, layout, along))
     return whole if whole is not None else e.constant(True, dt.int1)
 
 

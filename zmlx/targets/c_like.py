@@ -313,15 +313,26 @@ class CPrinter:
 
     def op_vload(self, op: Op) -> None:
         self.flush(op)
-        pointer = self.use(op.operands[0])
-        array = self.names[op.operands[1]] + (f" + {op.attrs['offset']}" if op.attrs["offset"] else "")
-        self.line(f"zm_vload<{op.attrs['width']}>({array}, {pointer});")
+        pointer, width = self.use(op.operands[0]), op.attrs["width"]
+        at = self.use(op.operands[2]) if len(op.operands) > 2 else str(op.attrs["offset"] or "")
+        array = self.names[op.operands[1]] + (f" + {at}" if at else "")
+        if op.attrs.get("shifted"):
+            first, last = (self.use(v) for v in op.operands[3:])
+            self.line(f"zm_vload_shifted<{width}>({array}, {pointer}, {first}, {last});")
+        else:
+            self.line(f"zm_vload<{width}>({array}, {pointer});")
 
     def op_vstore(self, op: Op) -> None:
         self.flush(op)
         pointer = self.use(op.operands[0])
         array = self.names[op.operands[1]] + (f" + {op.attrs['offset']}" if op.attrs["offset"] else "")
         self.line(f"zm_vstore<{op.attrs['width']}>({pointer}, {array});")
+
+    def op_vstore_shifted(self, op: Op) -> None:
+        self.flush(op)
+        pointer, whole, attrs = self.use(op.operands[0]), self.use(op.operands[2]), op.attrs
+        sizes = f"{attrs['width']}, {attrs['count']}, {attrs['lanes']}"
+        self.declare(op.results[0], f"zm_vstore_shifted<{sizes}>({pointer}, {self.names[op.operands[1]]}, {whole})")
 
     def op_atomic_rmw(self, op: Op) -> None:
         self._atomic(op, op.attrs["kind"], op.operands[:2], op.operands[2:])

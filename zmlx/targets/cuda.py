@@ -6,18 +6,23 @@ import math
 
 from zmlx import dtypes as dt
 from zmlx.dtypes import DType
-from zmlx.ir.core import Op, Value
+from zmlx.ir.core import Function, Op, Value
 from zmlx.ir.types import Pointer, Type
 from zmlx.simt.shared import element_bytes
 from zmlx.targets.c_like import CPrinter
 from zmlx.targets.c_text import atom
 from zmlx.targets.compiled import ParamInfo
+from zmlx.targets.target import Target
 
 STATIC_SHARED = 48 * 1024  # what a kernel may declare; more is asked for at launch
 
 
 class CudaPrinter(CPrinter):
     """`arrays` are the array parameters in calling order; written ones are not const."""
+
+    def __init__(self, fn: Function, target: Target) -> None:
+        super().__init__(fn, target)
+        self.words: set[Value] = set()  # arrays that are a zm_array
 
     def text(self, arrays: list[ParamInfo], scalars: list[ParamInfo], token: bool, prelude: str, entry: str) -> str:
         by_name = {p.name: p for p in self.fn.params}
@@ -74,8 +79,24 @@ class CudaPrinter(CPrinter):
             self.line("__threadfence();")
 
     def register_array(self, v, t, kind) -> None:  # type: ignore[no-untyped-def]
-        align = "alignas(16) " if not isinstance(t.elem, Pointer) and t.size * t.elem.itemsize >= 16 else ""
-        self.line(f"{align}{kind} {self.name(v)}[{t.size}];")
+        size = t.elem.itemsize if not isinstance(t.elem, Pointer) else 8
+        if size < 4 and size * t.size >= 4:
+            self.words.add(v)
+            self.line(f"zm_array<{kind}, {t.size}> {self.name(v)};")
+        else:
+            self.line(f"{'alignas(16) ' if size * t.size >= 16 else ''}{kind} {self.name(v)}[{t.size}];")
+
+    def element(self, array: Value, index: Value) -> str:
+        return f"{self.names[array]}.get({self.use(index)})" if array in self.words else super().element(array, index)
+
+    def op_set(self, op: Op) -> None:
+        array, index, value = op.operands
+        if array not in self.words:
+            super().op_set(op)
+            return
+        self.flush(op)
+        text = self.use(value)
+        self.line(f"{self.names[array]}.set({self.use(index)}, {text});")
 
     addresses = False  # whether shared memory is also spoken of by number
 

@@ -22,6 +22,8 @@ class Target:
     max_buffers     arrays (and the scalar pack) of one launch
     refuse          ops (by name) and kinds of them that the target cannot do, each with what to do instead
     language        whose text it runs, where that is another target's
+    shifts          assembles vectors at addresses that are not aligned from aligned words, which hold neighbours too; else a
+                    vector access takes any address
     maps_lines      a compiled kernel says which of the user's lines each line of its text comes from
     matrix          the instructions that multiply tiles: "simdgroup_matrix", or "" for none
     """
@@ -36,6 +38,7 @@ class Target:
     max_buffers: int
     refuse: dict[str, str] = field(default_factory=dict)
     language: str = ""
+    shifts: bool = False
     maps_lines: bool = False
     matrix: str = ""
 
@@ -78,7 +81,7 @@ CUDA = Target(
     {"int1": "bool", "int8": "signed char", "int16": "short", "int32": "int", "int64": "long long", "uint8": "unsigned char",
      "uint16": "unsigned short", "uint32": "unsigned int", "uint64": "unsigned long long", "float16": "zm_half",
      "bfloat16": "zm_bf16", "float32": "float", "float64": "double"},
-    _HALF, 1 << 10, {"device_print": _DEBUG, "device_assert": _DEBUG},
+    _HALF, 1 << 10, {"device_print": _DEBUG, "device_assert": _DEBUG}, shifts=True,
 )  # fmt: skip
 CPU = Target(
     "cpu", 1, 1 << 20, 1 << 30, 0,

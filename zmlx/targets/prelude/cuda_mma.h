@@ -21,12 +21,12 @@ ZM_FN unsigned zm_start(const void* shared) {
 }
 
 // 2, 4, 8 or 16 bytes of registers to shared memory and back; the address is a multiple of them.
-template <int N, class T> ZM_FN void zm_put(T* to, const T* array) {
+template <int N, class T> ZM_FN void zm_put(T* to, const zm_id<T>* array) {
     typename zm_words<N * sizeof(T)>::type words;
     memcpy(&words, array, sizeof words);
     *(typename zm_words<N * sizeof(T)>::type*)to = words;
 }
-template <int N, class T> ZM_FN void zm_take(T* array, const T* from) {
+template <int N, class T> ZM_FN void zm_take(zm_id<T>* array, const T* from) {
     typename zm_words<N * sizeof(T)>::type words = *(const typename zm_words<N * sizeof(T)>::type*)from;
     memcpy(array, &words, sizeof words);
 }
