@@ -54,6 +54,8 @@ class Entry:
     dtypes      element types it takes
     tolerance   largest errors where TOLERANCE does not fit
     streaming   whether memory traffic bounds its time
+    studies     more realistic cases for the benchmarks on a GPU, of entries that arithmetic bounds
+    flops       floating-point operations of one call on the wrapper's arguments, where arithmetic bounds its time
     """
 
     name: str
@@ -66,6 +68,8 @@ class Entry:
     dtypes: tuple[mx.Dtype, ...] = FLOATS
     tolerance: Mapping[mx.Dtype, tuple[float, float]] = field(default_factory=dict)
     streaming: bool = True
+    studies: tuple[Case, ...] = ()
+    flops: Callable[..., int] | None = None
 
     @property
     def summary(self) -> str:

@@ -15,10 +15,13 @@ import linecache
 import re
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zmlx import errors, knobs
+from zmlx.bench import report
+from zmlx.bench.suites import COMPARED
 from zmlx.catalog import entries
 from zmlx.cli import recording, show
 from zmlx.errors import CompilationError
@@ -91,7 +94,7 @@ def latest(benchmark: str) -> list[dict[str, Any]]:
         for line in file.read_text().splitlines():
             row = json.loads(line)
             if row["benchmark"] == benchmark:
-                rows[tuple(row[k] for k in ("device", "kernel", "shape", "dtype"))] = row
+                rows[tuple(row.get(k, "") for k in ("device", "target", "kernel", "shape", "dtype"))] = row
     return list(rows.values())
 
 
@@ -107,7 +110,7 @@ def speed(benchmark: str, unit: str) -> str:
         threads = f", {first['threads']} threads" if first["target"] == "cpu" else ""
         calls = "; wall time of several calls in a row, so arrays may be cached"
         clock = "; *on device*: the kernel's own time; the others: wall time of queued launches" if on_device else calls
-        run = f"{max(r['date'] for r in own)}, by `python benchmarks/{benchmark}.py`"
+        run = f"{max(r['date'] for r in own)}, by what `python -m zmlx bench` was in zmlx {first['zmlx']}"
         lines += [f"{device}{threads}, MLX {first['mlx']}, {run}; median {unit}{clock}.", ""]
         last = " on device | of copy bandwidth |" if on_device else " GB/s |"
         lines += ["| kernel | shape | dtype | zmlx | MLX's best | ratio |" + last]
@@ -119,6 +122,68 @@ def speed(benchmark: str, unit: str) -> str:
             lines.append(f"{name} | {r[f'zmlx_{unit}'][0]:.3g} | {best:.3g} | {r['ratio']:.2f} | {last} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def headline(gpu: bool) -> str:
+    """The streaming suite in short: zmlx's time, and that of MLX's better form, Triton and PyTorch over it; "" without rows."""
+    rows = _rows("streaming", gpu)
+    parts = []
+    for device in dict.fromkeys(r["device"] for r in rows):
+        own = [r for r in rows if r["device"] == device and "time_us" in r]
+        parts += [_measured(own), "", "| kernel | shape | dtype | zmlx µs | of copy | MLX × | Triton × | PyTorch × |"]
+        parts += ["|---|---|---|---:|---:|---:|---:|---:|"]
+        for group in report.comparisons(own):
+            if ours := group.get("zmlx"):
+                best = min((group[n]["ratio"] for n in ("mlx", "compile") if n in group), default=None)
+                ratios = [best, *(group.get(n, {}).get("ratio") for n in ("triton", "torch"))]
+                cells = [ours["kernel"], ours["shape"], ours["dtype"], f"{ours['time_us'][0]:.4g}", f"{ours['of_copy']:.2f}"]
+                parts.append("| " + " | ".join([*cells, *("" if r is None else f"{r:.2f}" for r in ratios)]) + " |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _rows(suite: str, gpu: bool) -> list[dict[str, Any]]:
+    """The newest rows of a suite from devices of one kind."""
+    return [r for r in report.read(sorted(RESULTS.glob("*.jsonl"))) if r["suite"] == suite and r["device"].endswith("(GPU)") == gpu]
+
+
+def compared(suite: str, gpu: bool) -> str:
+    """A suite's tables, one for each device of that kind, with the machine, the day and the command above it."""
+    rows = _rows(suite, gpu)
+    if not rows:
+        return "Not measured yet.\n"
+    parts = []
+    for device in dict.fromkeys(r["device"] for r in rows):
+        own = [r for r in rows if r["device"] == device]
+        parts += [_measured(own), "", report.table(own), report.means(own).replace("\n", "  \n"), ""]
+        parts += [report.ragged(own)] if suite == "ragged" else []
+    return "\n".join(parts)
+
+
+def _measured(rows: list[dict[str, Any]]) -> str:
+    """Who measured what, when and how."""
+    first, dates = rows[0], sorted({r["date"] for r in rows})
+    threads = f", {first['threads']} threads" if first["target"] == "cpu" else ""
+    versions = ", ".join(f"{k} {v}" for k, v in first["versions"].items())
+    clocks = "; ".join(f"times by *{c}*: {report.CLOCKS[c]}" for c in dict.fromkeys(r["clock"] for r in rows if "clock" in r))
+    commands = ", ".join(f"`{c}`" for c in dict.fromkeys(r["command"] for r in rows))
+    return f"{first['device']}{threads}, zmlx {first['zmlx']}, {versions}, {' and '.join(dates)}, by {commands}; {clocks}."
+
+
+def costs(benchmark: str, unit: str) -> str:
+    """The launch or compile suite: one table for each device and target."""
+    rows = latest(benchmark)
+    if not rows:
+        return "Not measured yet.\n"
+    parts = []
+    for device, target in dict.fromkeys((r["device"], r["target"]) for r in rows):
+        own = [r for r in rows if (r["device"], r["target"]) == (device, target)]
+        names = [k for k in own[0] if k.endswith(f"_{unit}")]
+        parts += [f"{device}, target {target}, zmlx {own[0]['zmlx']}, {own[0]['date']}, by `{own[0]['command']}`; median {unit}.", ""]
+        parts += ["| kernel | " + " | ".join(n.removesuffix(f"_{unit}") for n in names) + " |", "|---|" + "---:|" * len(names)]
+        parts += ["| " + " | ".join([r["kernel"], *(f"{r[n][0]:.3g}" for n in names)]) + " |" for r in own]
+        parts.append("")
+    return "\n".join(parts)
 
 
 def catalog() -> str:
@@ -185,8 +250,11 @@ BLOCKS = {
     "explain-columns": explained,
     "errors": error_table,
     "knobs": knob_table,
-    "speed-cpu": lambda: speed("cpu", "ms"),
-    "speed-gpu": lambda: speed("gpu_streaming", "us"),
+    "speed-cpu": lambda: headline(gpu=False) or speed("cpu", "ms"),
+    "speed-gpu": lambda: headline(gpu=True) or speed("gpu_streaming", "us"),
+    **{f"bench-{suite}-{kind}": partial(compared, suite, kind == "gpu") for suite in COMPARED for kind in ("gpu", "cpu")},
+    "bench-launch": lambda: costs("launch", "us"),
+    "bench-compile": lambda: costs("compile", "ms"),
     "catalog": catalog,
     "simulator-race": lambda: simulator_report(0),
     "simulator-python": lambda: simulator_report(1),

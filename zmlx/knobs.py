@@ -25,6 +25,8 @@ TARGET = Knob("ZMLX_TARGET", "", "target to launch on: metal, cuda, cpu, interpr
 CACHE_DIR = Knob("ZMLX_CACHE_DIR", "", "folder of the on-disk cache; empty means ~/.cache/zmlx")
 CACHE = Knob("ZMLX_CACHE", "1", "0 turns the on-disk cache off")
 CXX = Knob("ZMLX_CXX", "", "C++ compiler of the targets cpu and metal-sim; empty searches for clang++ and g++")
+CPU_ISA = Knob("ZMLX_CPU_ISA", "", "instruction set of cpu kernels, e.g. x86-64-v3 or armv8-a; empty means the highest this machine has")
+CPU_SIMD = Knob("ZMLX_CPU_SIMD", "1", "0 leaves vectors of cpu kernels to the C++ compiler; read at compilation")
 THREADS = Knob("ZMLX_THREADS", "", "threads of the targets cpu and metal-sim; empty means one per core this process may use")
 NATIVE = Knob("ZMLX_NATIVE", "1", "0 leaves the zmlx-native extension unused: CPU launches are then eager")
 VERIFY = Knob("ZMLX_VERIFY", "0", "1 verifies the IR after every pass")
@@ -38,7 +40,10 @@ AUTOTUNE = Knob(
     "on: autotuned kernels time their configs; cached: they use results on disk, else the cost model's choice; off: always the latter",
 )
 PRINT_AUTOTUNING = Knob("ZMLX_PRINT_AUTOTUNING", "0", "1 prints what every autotuning chose, and its table of timings, on stderr")
-ALL = (TARGET, CACHE_DIR, CACHE, CXX, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE, SIM_OPT, DOT, AUTOTUNE, PRINT_AUTOTUNING)
+ALL = (
+    TARGET, CACHE_DIR, CACHE, CXX, CPU_ISA, CPU_SIMD, THREADS, NATIVE, VERIFY, DUMP_DIR, SANITIZE,
+    SIM_OPT, DOT, AUTOTUNE, PRINT_AUTOTUNING,
+)  # fmt: skip
 
 
 def cache_dir() -> Path | None:

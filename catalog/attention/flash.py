@@ -155,6 +155,14 @@ def _baseline(q: mx.array, k: mx.array, v: mx.array, scale: float | None = None,
     )
 
 
+def _flops(q: mx.array, k: mx.array, v: mx.array, scale: float | None = None, causal: bool = False) -> int:
+    """Two products of d multiplications and additions for each query and key that it sees."""
+    batch, heads, n_q, dim = q.shape
+    n_k = k.shape[2]
+    pairs = n_q * n_k - n_q * (n_q - 1) // 2 if causal else n_q * n_k
+    return 4 * batch * heads * pairs * dim
+
+
 def _case(batch: int, heads: int, kv_heads: int, n_q: int, n_k: int, dim: int, **kwargs: Any) -> Case:
     def args(r: np.random.Generator) -> tuple[Any, ...]:
         kv = (batch, kv_heads, n_k, dim)
@@ -183,4 +191,6 @@ ENTRY = Entry(
     sizes={"cpu": _case(1, 8, 2, 512, 512, 64, causal=True), "gpu": _case(1, 32, 8, 2048, 2048, 128, causal=True)},
     tolerance={mx.float32: (1e-5, 1e-5), mx.float16: (2e-3, 2e-3), mx.bfloat16: (1.6e-2, 8e-3)},
     streaming=False,
+    studies=tuple(_case(4, 32, 32, 4096, 4096, dim, **causal) for dim in (64, 128) for causal in ({}, {"causal": True})),
+    flops=_flops,
 )

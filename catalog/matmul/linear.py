@@ -161,4 +161,6 @@ ENTRY = Entry(
     sizes={"cpu": _case(512, 512, 512, activation="gelu"), "gpu": _case(2048, 4096, 4096, activation="gelu")},
     tolerance={mx.float32: (1e-5, 1e-5), mx.float16: (2e-3, 2e-3), mx.bfloat16: (1.6e-2, 8e-3)},
     streaming=False,
+    studies=(_case(4096, 4096, 4096, bias=False), _case(4096, 4096, 4096, activation="gelu")),
+    flops=lambda x, w, *rest, **options: 2 * x.size * (w.size // x.shape[-1]),
 )

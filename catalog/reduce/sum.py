@@ -21,6 +21,17 @@ def sum_kernel(x_ptr, out_ptr, n_cols, BLOCK: tl.constexpr):
     tl.store(out_ptr + row, tl.sum(total, axis=0))
 
 
+@zmlx.jit
+def sum_tile_kernel(x_ptr, out_ptr, n_cols, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    cols = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + row.to(tl.int64) * n_cols + cols, mask=cols < n_cols, other=0.0).to(tl.float32)
+    tl.store(out_ptr + row, tl.sum(x, axis=0))
+
+
+ONE_TILE = 65536  # on the CPU, where a tile that is only summed is never stored
+
+
 def config(n_cols: int) -> dict[str, int]:
     """The row's tile: its own size rounded up, at most 4096; 8 to 16 elements a thread."""
     block = min(4096, zmlx.next_power_of_2(n_cols))
@@ -37,7 +48,10 @@ def row_sum(x: mx.array) -> mx.array:
     if x.size == 0:
         return mx.zeros(x.shape[:-1], x.dtype)
     n_cols = x.shape[-1]
-    return sum_kernel[(x.size // n_cols,)](x, zmlx.empty(x.shape[:-1], x.dtype), n_cols, **config(n_cols))
+    out = zmlx.empty(x.shape[:-1], x.dtype)
+    if n_cols <= ONE_TILE and zmlx.default_target() == "cpu":
+        return sum_tile_kernel[(x.size // n_cols,)](x, out, n_cols, BLOCK=zmlx.next_power_of_2(n_cols))
+    return sum_kernel[(x.size // n_cols,)](x, out, n_cols, **config(n_cols))
 
 
 def row_sum_reference(x: mx.array) -> mx.array:
@@ -54,7 +68,7 @@ ENTRY = Entry(
     row_sum,
     row_sum_reference,
     baseline=lambda x: mx.sum(x, axis=-1),
-    kernels=(sum_kernel,),
+    kernels=(sum_kernel, sum_tile_kernel),
     cases=CASES,
     sizes={"cpu": _case(1024, 2048), "gpu": _case(16384, 1024)},
     # The error of a sum grows with its terms, not with its value: sums of thousands of terms may end near 0.

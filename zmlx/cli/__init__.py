@@ -1,4 +1,4 @@
-"""The command line: `python -m zmlx demo | show | explain | sanitize | doctor`."""
+"""The command line: `python -m zmlx demo | bench | show | explain | sanitize | doctor`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from zmlx.cli import demo, doctor, explain, sanitize, show
+from zmlx.cli import bench, demo, doctor, explain, sanitize, show
 from zmlx.errors import ZmlxError
 
 
@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     returns its script's own."""
     parser = argparse.ArgumentParser(prog="zmlx", description="GPU kernels for MLX, written in Python.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (demo, show, explain, sanitize, doctor):
+    for module in (demo, bench, show, explain, sanitize, doctor):
         module.register(commands)
     options = parser.parse_args(argv)
     try:

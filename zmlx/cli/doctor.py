@@ -106,6 +106,7 @@ def compilers(problems: list[str]) -> Iterator[tuple[str, str]]:
     try:
         chosen = toolchain.find_cxx()
         yield "C++", f"{chosen.kind} {chosen.version} ({chosen.path})" + (", named by ZMLX_CXX" if knobs.CXX.get() else "")
+        yield "cpu kernels for", chosen.isa + (", named by ZMLX_CPU_ISA" if knobs.CPU_ISA.get() else "")
     except ToolchainError:
         yield "C++", "none that works (see the cpu target)"
     try:

@@ -59,6 +59,21 @@ def _vector(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
     return ()
 
 
+def _tile_dot(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    m, n, k = attrs["m"], attrs["n"], attrs["k"]
+    sizes = [t.size for t in types if isinstance(t, ArrayType) and t.elem is types[0].elem]
+    if sizes != [m * n, m * k, k * n]:
+        raise DtypeError(f"tile_dot takes arrays of {m * n}, {m * k} and {k * n} elements of one type, got {', '.join(map(str, types))}")
+    return ()
+
+
+def _tile_transpose(types: Types, attrs: Attrs, regions: Any) -> tuple[Any, ...]:
+    to, source = types
+    if not isinstance(to, ArrayType) or to != source or to.size != attrs["rows"] * attrs["cols"]:
+        raise DtypeError(f"tile_transpose takes two arrays of {attrs['rows'] * attrs['cols']} elements of one type, got {to} and {source}")
+    return ()
+
+
 # space: "register" (this thread's) or "shared" (the program's); pointee is set instead of type for arrays of pointers.
 alloc = define("alloc", (), _alloc, attrs=("type", "size", "space", "pointee", "offset"), traits="effect")
 get = define("get", ("array", "index"), _get)
@@ -80,6 +95,10 @@ shuffle_up = define("shuffle_up", ("x",), _shuffle, attrs=("delta",), spell={"c"
 # hold the first and the last element may be read.
 vload = define("vload", ("ptr", "array", "at?", "first?", "last?"), _vector, attrs=("offset", "width", "shifted"), traits="reads effect")
 vstore = define("vstore", ("ptr", "array"), _vector, attrs=("offset", "width"), traits="writes effect")
+# acc (m, n) += a (m, k) b (k, n), row-major arrays of one thread, by one call: the host's product of tiles.
+tile_dot = define("tile_dot", ("acc", "a", "b"), _tile_dot, attrs=("m", "n", "k"), traits="effect")
+# to (cols, rows) = the transpose of from (rows, cols), row-major arrays of one thread.
+tile_transpose = define("tile_transpose", ("to", "from"), _tile_transpose, attrs=("rows", "cols"), traits="effect")
 # Stores what forms aligned vectors together with the array of the lane before; the result has a bit for each element that
 # was not stored. All lanes take part. `whole`: all elements of this lane are on; count: elements of a lane; lanes: how many
 # follow each other in memory.

@@ -4,8 +4,9 @@
 // Python's stable ABI, declared here so that no Python headers are needed: a call through a C function object costs
 // a tenth of one through ctypes, and the buffers are reached without a Python object each.
 //
-// Workers sleep on a condition variable; programs of the grid are claimed in chunks from one atomic counter. A launch
-// whose work is known (from the last run) to be smaller than waking a thread runs on the calling thread alone.
+// Programs of the grid are claimed in chunks from one atomic counter. A worker that has nothing to do polls for a moment,
+// giving way to every other thread, and then sleeps on a condition variable. A launch whose work is known (from the last run)
+// to be smaller than waking a thread runs on the calling thread alone.
 //
 // C headers and pthreads only: <thread>, <mutex> and <vector> would cost a cold start a second.
 #include <pthread.h>
@@ -67,6 +68,16 @@ struct Kernel {
 };
 
 static const double kWorthWaking = 15e3;  // ns of work under which no other thread is woken
+static const double kLeastChunk = 2e3;    // ns of work that one claim of programs is to be, at least
+static const double kPoll = 50e3;         // ns for which a thread polls before it sleeps
+
+static inline void breathe() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
 
 namespace {
 
@@ -106,30 +117,37 @@ struct Reports {
     }
 };
 
-pthread_mutex_t report_lock = PTHREAD_MUTEX_INITIALIZER;
-Reports reports;
-
-void report(int kind, const char* text) {
-    Lock hold(report_lock);
-    reports.add(kind, text);
-}
-
 struct Job {
     const Kernel* kernel;
     void* const* arrays;
     const uint64_t* scalars;
     const int32_t* grid;
-    int64_t total, chunk, next;
+    int64_t total, threads, least, next;  // least: programs of a chunk
+    Reports reports;
 };
 
+pthread_mutex_t report_lock = PTHREAD_MUTEX_INITIALIZER;
+thread_local Job* current = nullptr;
+
+void report(int kind, const char* text) {
+    Lock hold(report_lock);
+    current->reports.add(kind, text);
+}
+
+// Chunks shrink towards the end of the grid, so that the threads end together though programs differ in cost.
 void work(Job& job) {
     char* scratch = job.kernel->scratch_bytes ? arena.reserve(job.kernel->scratch_bytes) : nullptr;
-    for (;;) {
-        int64_t begin = __atomic_fetch_add(&job.next, job.chunk, __ATOMIC_RELAXED);
-        if (begin >= job.total) return;
-        int64_t end = begin + job.chunk < job.total ? begin + job.chunk : job.total;
-        job.kernel->entry(job.arrays, job.scalars, job.grid, begin, end, scratch, report);
+    Job* outer = current;
+    current = &job;
+    int64_t begin = __atomic_load_n(&job.next, __ATOMIC_RELAXED);
+    while (begin < job.total) {
+        int64_t left = job.total - begin, chunk = job.threads == 1 ? left : left / (4 * job.threads);
+        if (chunk < job.least) chunk = job.least < left ? job.least : left;
+        if (!__atomic_compare_exchange_n(&job.next, &begin, begin + chunk, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) continue;
+        job.kernel->entry(job.arrays, job.scalars, job.grid, begin, begin + chunk, scratch, report);
+        begin = __atomic_load_n(&job.next, __ATOMIC_RELAXED);
     }
+    current = outer;
 }
 
 double now_ns() {
@@ -138,45 +156,54 @@ double now_ns() {
     return double(t.tv_sec) * 1e9 + double(t.tv_nsec);
 }
 
+// Waits a moment for a number to become (or stop being) zero: waking a thread takes tens of microseconds, more than most
+// launches lie apart, and more than the threads of one launch end apart. Other threads that want the core get it.
+void poll(const int& number, bool until_zero, double ns) {
+    for (double end = now_ns() + ns; (__atomic_load_n(&number, __ATOMIC_ACQUIRE) == 0) != until_zero && now_ns() < end; sched_yield())
+        for (int i = 0; i < 16; i++) breathe();
+}
+
 class Pool {
   public:
-    // Launches of several Python threads take turns; the GIL is not held here. Returns what the kernel reported.
+    // Launches of several threads take turns, but for those that need no other thread; the GIL is not held here.
+    // Returns what the kernel reported.
     Reports run(Kernel& kernel, void* const* arrays, const uint64_t* scalars, const int32_t* grid, int threads) {
-        Lock turn(turn_);
-        Job job{&kernel, arrays, scalars, grid, int64_t(grid[0]) * grid[1] * grid[2], 0, 0};
-        double start = now_ns();
-        bool alone = threads == 1 || job.total == 1 ||
-                     (kernel.ns_per_program > 0 && kernel.ns_per_program * double(job.total) < kWorthWaking);
-        if (alone) {
-            job.chunk = job.total;
+        Job job{&kernel, arrays, scalars, grid, int64_t(grid[0]) * grid[1] * grid[2], 1, 1, 0, Reports()};
+        double each, start = now_ns();
+        __atomic_load(&kernel.ns_per_program, &each, __ATOMIC_RELAXED);
+        if (threads > job.total) threads = int(job.total);
+        if (threads == 1 || (each > 0 && each * double(job.total) < kWorthWaking)) {
             work(job);
-            threads = 1;
         } else {
-            if (threads > job.total) threads = int(job.total);
-            job.chunk = job.total / (int64_t(threads) * 8);
-            if (job.chunk < 1) job.chunk = 1;
+            Lock turn(turn_);
+            job.threads = threads;
+            if (each > 0 && each < kLeastChunk) job.least = int64_t(kLeastChunk / each);
             grow(threads - 1);
             keep_away();
+            start = now_ns();
             {
                 Lock hold(lock_);
                 job_ = &job;
-                wanted_ = threads - 1;
-                pthread_cond_broadcast(&wake_);
+                set(wanted_, threads - 1);
+                if (polling_ < wanted_) pthread_cond_broadcast(&wake_);
             }
             work(job);
+            {
+                Lock hold(lock_);
+                job_ = nullptr;  // who has not come yet stays away
+                set(wanted_, 0);
+            }
+            poll(inside_, true, kPoll);
             Lock hold(lock_);
-            job_ = nullptr;  // who has not come yet stays away
-            wanted_ = 0;
             while (inside_) pthread_cond_wait(&done_, &lock_);
         }
-        kernel.ns_per_program = (now_ns() - start) * threads / double(job.total);
-        Lock hold(report_lock);
-        Reports said = reports;
-        reports = Reports();
-        return said;
+        each = (now_ns() - start) * double(job.threads) / double(job.total);
+        __atomic_store(&kernel.ns_per_program, &each, __ATOMIC_RELAXED);
+        return job.reports;
     }
 
   private:
+    static void set(int& number, int to) { __atomic_store_n(&number, to, __ATOMIC_RELEASE); }
     void grow(int n) {
         while (workers_ < n) {
             pthread_t t;
@@ -205,13 +232,22 @@ class Pool {
     void serve() {
         pthread_mutex_lock(&lock_);
         for (;;) {
-            while (!job_ || !wanted_) pthread_cond_wait(&wake_, &lock_);
+            if (!wanted_) {
+                polling_++;
+                pthread_mutex_unlock(&lock_);
+                poll(wanted_, false, kPoll);
+                pthread_mutex_lock(&lock_);
+                polling_--;
+            }
+            while (!wanted_) pthread_cond_wait(&wake_, &lock_);
             Job* job = job_;
-            wanted_--, inside_++;
+            set(wanted_, wanted_ - 1);
+            set(inside_, inside_ + 1);
             pthread_mutex_unlock(&lock_);
             work(*job);
             pthread_mutex_lock(&lock_);
-            if (--inside_ == 0) pthread_cond_signal(&done_);
+            set(inside_, inside_ - 1);
+            if (inside_ == 0) pthread_cond_signal(&done_);
         }
     }
     pthread_mutex_t turn_ = PTHREAD_MUTEX_INITIALIZER, lock_ = PTHREAD_MUTEX_INITIALIZER;
@@ -219,7 +255,8 @@ class Pool {
     Job* job_ = nullptr;
     static const int kMostPlaced = 256;
     pthread_t ids_[kMostPlaced];
-    int wanted_ = 0, inside_ = 0, workers_ = 0, away_from_ = -1;
+    // Written under lock_: workers that the job still wants, that are at it, that poll for the next one; threads there are.
+    int wanted_ = 0, inside_ = 0, polling_ = 0, workers_ = 0, away_from_ = -1;
 };
 
 // A forked child has none of its parent's threads and perhaps a locked mutex: it gets a pool of its own. Pools are never

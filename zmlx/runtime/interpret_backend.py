@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
@@ -10,14 +11,16 @@ import numpy as np
 
 from zmlx import dtypes as dt
 from zmlx.errors import LaunchError
-from zmlx.interp.tile import run
+from zmlx.interp.tile import Trace, run
 from zmlx.ir.core import Function
 from zmlx.runtime import signature
 from zmlx.runtime.roles import Role, Scalar
 
 
 class InterpretedKernel:
-    """A kernel held as Tile IR."""
+    """A kernel held as Tile IR. `traced` sees every op that launches execute."""
+
+    trace: Trace | None = None
 
     def __init__(self, function: Function, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         self.function, self.roles, self.scalars = function, tuple(roles), tuple(scalars)
@@ -35,8 +38,18 @@ class InterpretedKernel:
                 "on the interpret target a launch runs at once, so it cannot be traced by mx.compile or mx.vmap; call it outside of them"
             ) from None
         storage = {r.name: _storage(a, r) for r, a in zip(self.roles, arrays, strict=True)}
-        run(self.function, storage, {s.name: v for s, v in zip(self.scalars, scalars, strict=True)}, grid)
+        run(self.function, storage, {s.name: v for s, v in zip(self.scalars, scalars, strict=True)}, grid, trace=self.trace)
         return [_array(storage[r.name], r, a.shape) for r, a in zip(self.roles, arrays, strict=True) if r.writes]
+
+
+@contextmanager
+def traced(trace: Trace) -> Iterator[None]:
+    """Within it, launches on the interpret target hand each op with its operands and results to `trace`."""
+    previous, InterpretedKernel.trace = InterpretedKernel.trace, staticmethod(trace)
+    try:
+        yield
+    finally:
+        InterpretedKernel.trace = previous
 
 
 def _storage(array: mx.array, role: Role) -> np.ndarray:

@@ -213,6 +213,7 @@ class JitFunction(JitCallable):
     def load(self, key: Any, bound: Mapping[str, Bound], compiled: Compiled, function: Function | None) -> Plan:
         """The plan of a built kernel, kept under its key. Runs the C++ compiler or NVRTC: threads may load at once."""
         plan = self._plan(compiled, function, bound, compiled.target)
+        plan.origin = (self, *key[1:3])
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
         with contextlib.suppress(TypeError):  # a constant that cannot be hashed
@@ -237,7 +238,7 @@ class JitFunction(JitCallable):
         gpu = target_of(target).is_simt
         # On the host the text is the same, whatever an array held; the launch prepares its content.
         inout = [name for name in arrays if gpu and not bound[name].fresh]
-        stages, plain = num_stages if gpu else None, "plain" * knobs.plain_dot()
+        stages, plain = num_stages if gpu else None, "plain" * knobs.plain_dot() + "scalar" * (knobs.CPU_SIMD.get() == "0")
         key = "\n".join((signature.describe(args), target, str(num_warps), str(stages), ",".join(inout), "ir" * ir_texts, plain))
         found = self._compiled.get(key)
         if found is None:

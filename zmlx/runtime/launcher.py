@@ -25,15 +25,17 @@ class Plan:
     arrays      places of the array arguments; written: places (in the same list) of those the kernel writes
     scalars     places of the run-time numbers
     execute     the backend's launch: (arrays, scalars, grid, stream) -> new values of the written arrays
+    origin      the jit function, num_warps and num_stages that it was loaded for: whoever watches launches can make them anew
     """
 
-    __slots__ = ("arrays", "execute", "grids", "kernel", "names", "scalars", "target", "threads", "written")
+    __slots__ = ("arrays", "execute", "grids", "kernel", "names", "origin", "scalars", "target", "threads", "written")
 
     def __init__(self, kernel: str, names: Sequence[str], target: str, threads: int, arrays: Sequence[int], written: Sequence[int],
                  scalars: Sequence[int], execute: Execute) -> None:  # fmt: skip
         self.kernel, self.names, self.target, self.threads = kernel, tuple(names), target, threads
         self.arrays, self.written, self.scalars = _picker(arrays), tuple(written), _picker(scalars)
         self.execute = execute
+        self.origin: tuple[Any, int, int | None] = (None, 4, None)
         self.grids: dict[Any, tuple[int, int, int]] = {}
 
     def __call__(self, grid: Any, values: tuple[Any, ...], stream: Any) -> Any:

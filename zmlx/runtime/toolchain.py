@@ -7,7 +7,6 @@ import functools
 import glob
 import json
 import os
-import platform
 import re
 import shutil
 import site
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from zmlx import knobs
 from zmlx.errors import ToolchainError
-from zmlx.runtime import cache
+from zmlx.runtime import cache, isa
 
 PRELUDE = Path(__file__).resolve().parent.parent / "targets" / "prelude"
 
@@ -44,20 +43,8 @@ class Cxx:
     kind: str  # "gcc" | "clang"
     version: str
     flags: tuple[str, ...]
-    identity: str  # changes when the compiler or this machine's processor does
-
-
-@functools.lru_cache(maxsize=1)
-def cpu_identity() -> str:
-    """This processor's instruction sets: code built for the native machine must not be loaded on another."""
-    try:
-        with open("/proc/cpuinfo") as f:
-            for line in f:
-                if line.startswith(("flags", "Features")):
-                    return cache.digest(line)
-    except OSError:
-        pass
-    return f"{platform.machine()} {platform.processor()} {platform.release()}"
+    isa: str  # the level of the instruction set (zmlx/runtime/isa.py)
+    identity: str  # changes when the compiler or the level does
 
 
 def _candidates() -> Iterator[str]:
@@ -77,15 +64,15 @@ def _candidates() -> Iterator[str]:
 
 def find_cxx() -> Cxx:
     """The C++ compiler in use. Raises ToolchainError where there is none that works."""
-    return _find_cxx(knobs.CXX.get(), os.environ.get("PATH", ""))
+    return _find_cxx(knobs.CXX.get(), os.environ.get("PATH", ""), isa.chosen())
 
 
 @functools.lru_cache(maxsize=8)
-def _find_cxx(named: str, path: str) -> Cxx:
+def _find_cxx(named: str, path: str, level: isa.Level) -> Cxx:
     tried = []
     for candidate in _candidates():
         try:
-            return _probe(candidate)
+            return _probe(candidate, level)
         except ToolchainError as e:
             tried.append(f"{candidate}: {e}")
     if not tried:
@@ -93,15 +80,15 @@ def _find_cxx(named: str, path: str) -> Cxx:
     raise ToolchainError("no C++ compiler here works:\n  " + "\n  ".join(tried) + f"\n{_INSTALL}")
 
 
-def _probe(path: str) -> Cxx:
-    """Tries a compiler once per machine: its version, and whether it takes the flags."""
+def _probe(path: str, level: isa.Level) -> Cxx:
+    """Tries a compiler once per machine and level: its version, and whether it takes the flags."""
     real = os.path.realpath(path)
     st = os.stat(real)
-    key = cache.digest("cxx-1", path, real, str(st.st_size), str(st.st_mtime_ns), cpu_identity(), *CXX_FLAGS)
+    key = cache.digest("cxx-2", path, real, str(st.st_size), str(st.st_mtime_ns), *level.flags, *CXX_FLAGS)
     known = cache.get("toolchain", key)
     if known is not None:
         kind, version, *flags = json.loads(known)
-        return Cxx(path, kind, version, tuple(flags), key)
+        return Cxx(path, kind, version, tuple(flags), level.name, key)
     text = _run([path, "-E", "-dM", "-x", "c++", os.devnull])
     macros = {name: value for _, name, value in (line.split(" ", 2) for line in text.splitlines() if line.count(" ") >= 2)}
     kind = "clang" if "__clang_major__" in macros else "gcc"
@@ -110,17 +97,10 @@ def _probe(path: str) -> Cxx:
     if major < _SMALLEST[kind]:
         raise ToolchainError(f"{kind} {major}.{minor} is too old (zmlx needs {kind} {_SMALLEST[kind]})")
     link = ("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ()
-    problem = ""
-    for native in (("-march=native",), ("-mcpu=native",), ()):
-        flags_now = (*CXX_FLAGS, *native, *link)
-        try:
-            _build(path, flags_now, 'extern "C" int zm_probe(int x) { return x + 1; }\n')
-        except ToolchainError as e:
-            problem = str(e)
-            continue
-        cache.put("toolchain", key, json.dumps([kind, f"{major}.{minor}", *flags_now]).encode())
-        return Cxx(path, kind, f"{major}.{minor}", flags_now, key)
-    raise ToolchainError(problem)
+    flags_now = (*CXX_FLAGS, *level.flags, *link)
+    _build(path, flags_now, 'extern "C" int zm_probe(int x) { return x + 1; }\n')
+    cache.put("toolchain", key, json.dumps([kind, f"{major}.{minor}", *flags_now]).encode())
+    return Cxx(path, kind, f"{major}.{minor}", flags_now, level.name, key)
 
 
 def _run(command: Sequence[str]) -> str:

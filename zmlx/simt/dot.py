@@ -1,4 +1,4 @@
-"""The tile product: right on every target; staged through shared memory on a GPU, plain loops on the host."""
+"""The tile product: right on every target; staged through shared memory on a GPU, one call on the host (`dot_host`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
 from zmlx.ops import compare, simt
 from zmlx.ops.arith import and_
-from zmlx.simt import dot_metal, fragments, tensor
+from zmlx.simt import dot_host, dot_metal, fragments, tensor
 from zmlx.simt.convert import flat_index, prepare
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Layout
@@ -29,36 +29,14 @@ def lower_dot(low: Lowering, op: Op) -> None:
     if tensor.fits(op, low.target.dialect):
         tensor.lower_dot(low, op)
         return
+    if not low.target.is_simt:
+        dot_host.lower_dot(low, op)
+        return
     layout = low.place.product(op)
-    low.decided("dot", op, layout=layout, path="staged" if low.target.is_simt else "host")
+    low.decided("dot", op, layout=layout, path="staged")
     out = low.materialise(acc, layout, into=low.e.alloc(result.type.dtype, layout.registers, "register", result.name or "acc"))
-    if low.target.is_simt:
-        _staged(low, op, layout, out)
-    else:
-        _on_host(low, op, layout, out)
+    _staged(low, op, layout, out)
     low.homes[result] = [(layout, out)]
-
-
-def _on_host(low: Lowering, op: Op, layout: Layout, out: Value) -> None:
-    """out[i, :] += a[i, k] * b[k, :], the columns innermost; operands are widened once."""
-    e = low.e
-    a, b, _ = op.operands
-    kind = op.results[0].type.dtype  # type: ignore[union-attr]
-    (m, depth), (_, n) = a.type.shape, b.type.shape  # type: ignore[union-attr]
-    wide = []
-    for v in (a, b):
-        plain = low.place.default(v.type.shape)  # type: ignore[union-attr]
-        prepare(low, [(v, plain)])
-        array = e.alloc(kind, plain.registers, "register", v.name)
-        with low.nest(plain) as frame:
-            e.set(array, frame.register((tuple(1 << i for i in range(len(plain.reg))), 0)), e.convert(frame.eval(v, plain), kind))
-        wide.append(array)
-    with e.loop(0, m, "serial", "i") as i, e.loop(0, depth, "serial", "k") as k:
-        x = e.get(wide[0], e.add(e.mul(i, depth), k))
-        with e.loop(0, n, "simd", "j") as j:
-            at = e.add(e.mul(i, n), j)
-            y = e.get(wide[1], e.add(e.mul(k, n), j))
-            e.set(out, at, e.value(simt.mac, x, y, e.get(out, at)))
 
 
 def _staged(low: Lowering, op: Op, layout: Layout, out: Value) -> None:

@@ -68,7 +68,7 @@ def _cut(e: Emit, loop: Op) -> None:
 
 
 def _cut_chunks(e: Emit, loop: Op) -> None:
-    """Appends a loop over chunks, cut where its inner loop's mask ends: whole chunks, without a mask, and the rest."""
+    """Appends a loop over chunks, cut where its inner loop's mask ends: whole chunks, without a mask, one with it, and the rest."""
     body = loop.regions[0]
     inner = next((op for op in body.ops if op.regions), None)
     bound = None
@@ -87,13 +87,29 @@ def _cut_chunks(e: Emit, loop: Op) -> None:
     whole = e.value(arith.floordiv, e.value(arith.maximum, end, e.constant(0, dt.int64)), size)
     whole = e.convert(e.value(arith.maximum, low, e.value(arith.minimum, whole, high)), dt.int32)
     whole.name = "whole"
+    # The chunk in which the mask ends, and those behind it.
+    after = e.value(arith.minimum, e.value(arith.add, whole, e.constant(1)), e.constant(loop.attrs["end"]))
+    after.name = "after"
     rest = clone_op(loop, {})
-    rest.operands = [whole, e.constant(loop.attrs["end"])]
+    rest.operands = [whole, after]
+    off = _off(loop, inner)
+    off.operands = [after, e.constant(loop.attrs["end"])]
     loop.operands = [e.constant(loop.attrs["start"]), whole]
     for op in inner.regions[0].ops:
         if op.name in ("load", "store") and len(op.operands) == 3:
             op.operands = op.operands[:2] if op.name == "store" else op.operands[:1]
-    e.block.ops += [loop, rest]
+    e.block.ops += [loop, rest, off]
+
+
+def _off(loop: Op, inner: Op) -> Op:
+    """A loop over chunks in which all masks are off."""
+    mapping: dict[Value, Value] = {}
+    off = clone_op(loop, mapping)
+    body = next(op for op in off.regions[0].ops if op.regions).regions[0]
+    masked = [op for op in inner.regions[0].ops if op.name in ("load", "store") and len(op.operands) == 3]
+    gone = {mapping[v] for op in masked for v in op.results}
+    body.ops = _without(body, gone, {mapping.get(_mask(op), _mask(op)) for op in masked})
+    return off
 
 
 def _chunk_bound(inner: Op, outer: Block) -> tuple[Value, int] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from zmlx import dtypes as dt
@@ -66,11 +67,16 @@ class Operand:
 
     def place(self, c: Coords) -> int:
         """Where an element lies; linear over bits. The same as zm_place."""
-        width, size = self.row_bytes // self.elem.itemsize, self.elem.itemsize
+        width, height, swap = self._rows
         fast, row = c[self.along], c[1 - self.along]
-        at = fast // width * (self.shape[1 - self.along] * width) + row * width + fast % width
+        at = fast // width * (height * width) + row * width + fast % width
+        return at ^ (at >> 3 & swap)
+
+    @cached_property
+    def _rows(self) -> tuple[int, int, int]:
+        """Elements of a row, rows, and which bits of an element's place the row's number is XORed to."""
         swap = {128: 0x70, 64: 0x30, 32: 0x10}.get(self.row_bytes, 0)
-        return at ^ (at >> 3 & swap // size)
+        return self.row_bytes // self.elem.itemsize, self.shape[1 - self.along], swap // self.elem.itemsize
 
 
 def peel(v: Value) -> tuple[Value, bool]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 
+from zmlx import dtypes as dt
+from zmlx import knobs
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import ArrayType, Pointer, Type
+from zmlx.targets import host_simd
 from zmlx.targets.c_like import CPrinter
+from zmlx.targets.c_text import atom, slots
 from zmlx.targets.compiled import ParamInfo
+from zmlx.targets.legalize import spelling
 
 STACK_ARRAY = 8 * 1024  # bytes above which an array lives in the thread's scratch memory
 ALIGN = 64
@@ -21,6 +26,9 @@ class HostPrinter(CPrinter):
     unroll = ""
     simd = "#pragma omp simd"
     debug = False
+    dots = False
+    wide: dict[Value, str] | None = None  # inside a loop over vectors: what its values are
+    loops_over_vectors = False
 
     def text(self, params: list[ParamInfo], prelude: str, debug_prelude: str, entry: str) -> str:
         by_name = {p.name: p.value for p in self.fn.params}
@@ -46,7 +54,9 @@ class HostPrinter(CPrinter):
         axes = "xyz"
         signature += [f"const int zm_program_{a}" for a in axes] + [f"const int zm_programs_{a}" for a in axes]
         signature += ["char* __restrict__ scratch", "void (*report)(int, const char*)"]
-        head = [prelude, debug_prelude if self.debug else "", f"static inline void {entry}_program(", "    " + ", ".join(signature) + ") {"]
+        more = ((self.dots, "host_dot.h"), (self.loops_over_vectors, "host_simd.h"))
+        preludes = [prelude, *([debug_prelude] if self.debug else []), *(f'#include "{file}"' for used, file in more if used), ""]
+        head = [*preludes, f"static inline void {entry}_program(", "    " + ", ".join(signature) + ") {"]
         programs = "(int)(i % gx), (int)(i / gx % gy), (int)(i / (gx * gy)), (int)gx, (int)gy, (int)grid[2]"
         tail = [
             "}",
@@ -73,6 +83,117 @@ class HostPrinter(CPrinter):
             return
         self.line(f"{kind}* __restrict__ const {self.name(v)} = ({kind}*)(scratch + {self.scratch_bytes});")
         self.scratch_bytes += -(-size // ALIGN) * ALIGN
+
+    # Loops over vectors
+
+    def op_loop(self, op: Op) -> None:
+        self.wide = host_simd.kinds(op) if knobs.CPU_SIMD.get() != "0" else None
+        if self.wide is None:
+            super().op_loop(op)
+            return
+        self.loops_over_vectors = True
+        self.flush()
+        start, end = (self.use(v) for v in op.operands) if op.operands else (op.attrs["start"], op.attrs["end"])
+        self.places: dict[Value, tuple[str, str]] = {}
+        self.lanes = self.name(op.regions[0].args[0])
+        self.line(f"zm_for({start}, {end}, [&](auto {self.lanes}) __attribute__((always_inline)) {{")
+        self.block(op.regions[0])
+        self.flush()
+        self.line("});")
+        self.wide = None
+
+    def varies(self, v: Value) -> bool:
+        return self.wide is not None and v in self.wide
+
+    def declare(self, v: Value, text: str) -> None:
+        if self.varies(v):
+            self.line(f"auto {self.name(v)} = {text};")
+        else:
+            super().declare(v, text)
+
+    def number(self, v: Value) -> str:
+        """An operand of a varying op: an index as a vector of numbers."""
+        text = self.use(v)
+        return f"zm_number({text})" if self.wide is not None and self.wide.get(v) == host_simd.LINEAR else text
+
+    def template(self, op: Op) -> str:
+        if not op.results or self.wide is None or self.wide.get(op.results[0]) != host_simd.VARYING:
+            return super().template(op)
+        operands = [self.number(v) for v in op.operands]
+        kind = self.ctype(op.results[0].type.elem)
+        if op.name == "bitcast":
+            return f"(zm_wide<{kind}>){atom(operands[0])}"
+        if op.name == "cast":
+            source, to = op.operands[0].type.elem, op.attrs["to"]
+            if to is dt.int1:
+                return operands[0] if source is dt.int1 else f"{atom(operands[0])} != {self.literal(0, source)}"  # type: ignore[arg-type]
+            if source is dt.int1:
+                return f"zm_select({operands[0]}, {self.literal(1, to)}, {self.literal(0, to)})"
+            return f"zm_wide_cast<{kind}>({operands[0]})"
+        spell = host_simd.spelled(op) or spelling(op, self.target)
+        assert spell is not None
+        repeats, bare = slots(spell, len(operands))
+        if repeats or op.name.endswith("_nan"):
+            operands = [self.once(v, text) for v, text in zip(op.operands, operands, strict=True)]
+        return spell.format(*(x if b else atom(x) for x, b in zip(operands, bare, strict=True)), T=kind, **op.attrs)
+
+    def element(self, array: Value, index: Value) -> str:
+        if self.varies(index):
+            return f"zm_get({self.names[array]}, {self.use(index)})"
+        return super().element(array, index)
+
+    def op_set(self, op: Op) -> None:
+        array, index, value = op.operands
+        if not self.varies(index):
+            super().op_set(op)
+            return
+        self.flush(op)
+        self.line(f"zm_put({self.names[array]}, {self.use(index)}, {self.number(value)});")
+
+    def op_addptr(self, op: Op) -> None:
+        result = op.results[0]
+        if not self.varies(result):
+            self.expression(op)
+            return
+        base, offset = op.operands
+        if self.varies(base):
+            start, index = self.places[base]
+            self.places[result] = (f"{start} + {atom(self.use(offset))}", index)
+        else:
+            self.places[result] = (self.use(base), self.use(offset))
+
+    def op_load(self, op: Op) -> None:
+        if not self.varies(op.operands[0]):
+            super().op_load(op)
+            return
+        base, index = self.places[op.operands[0]]
+        if self.wide is not None and self.wide[op.operands[0]] == host_simd.SCATTERED:
+            self.result(op.results[0], f"zm_gather({base}, {index}, {self.lanes})", True)
+            return
+        rest = "".join(f", {self.number(v)}" for v in op.operands[1:])
+        self.result(op.results[0], f"zm_get({base}, {index}{rest})", True)
+
+    def op_store(self, op: Op) -> None:
+        if not self.varies(op.operands[0]):
+            super().op_store(op)
+            return
+        self.flush(op)
+        base, index = self.places[op.operands[0]]
+        self.line(f"zm_put({base}, {index}, {', '.join(self.number(v) for v in op.operands[1:])});")
+
+    # Products of tiles
+
+    def op_tile_dot(self, op: Op) -> None:
+        self._of_arrays(op, "zm_dot", "m", "n", "k")
+
+    def op_tile_transpose(self, op: Op) -> None:
+        self._of_arrays(op, "zm_transpose", "rows", "cols")
+
+    def _of_arrays(self, op: Op, function: str, *sizes: str) -> None:
+        self.dots = True
+        self.flush()
+        arrays = [f"&{self.names[v]}" if v.type.size == 1 else self.names[v] for v in op.operands]
+        self.line(f"{function}<{', '.join(str(op.attrs[s]) for s in sizes)}>({', '.join(arrays)});")
 
     def op_barrier(self, op: Op) -> None:
         """One thread needs none."""

@@ -16,7 +16,6 @@ from zmlx.dtypes import DType
 from zmlx.errors import TargetError
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.opdef import OpDef
-from zmlx.ir.types import Type
 from zmlx.ops.cast import cast_array
 from zmlx.simt.emit import Emit
 from zmlx.targets.target import Target
@@ -49,7 +48,7 @@ def legalize(fn: Function, target: Target) -> Function:
     plain = _index_ops(fn) if target.is_simt else set()
     for p in fn.params:
         _check_type(p.value, target)
-    _block(fn.body, target, plain)
+    _block(fn.body, target, plain, {})
     return fn
 
 
@@ -58,9 +57,9 @@ def _check_type(v: Value, target: Target) -> None:
     target.spelling(elem if isinstance(elem, DType) else elem.elem)
 
 
-def _block(block: Block, target: Target, plain: set[Op]) -> None:
+def _block(block: Block, target: Target, plain: set[Op], mapping: dict[Value, Value]) -> None:
+    """mapping: what stands for a value, here and in the regions behind it."""
     e = Emit(Block())
-    mapping: dict[Value, Value] = {}
     for op in block.ops:
         op.operands = [mapping.get(v, v) for v in op.operands]
         e.loc = op.loc
@@ -70,8 +69,7 @@ def _block(block: Block, target: Target, plain: set[Op]) -> None:
             for v in op.results:
                 _check_type(v, target)
             for region in op.regions:
-                _rename(region, mapping)
-                _block(region, target, plain)
+                _block(region, target, plain, mapping)
             if op.has("atomic") and op.results[0].type.dtype.bits == 64 and "64-bit atomics" in target.refuse:  # type: ignore[union-attr]
                 raise TargetError(f"an atomic on {op.results[0].type} does not run on {target.name}", target.refuse["64-bit atomics"])
             if op.attrs.get("sem") and "ordered atomics" in target.refuse:
@@ -80,12 +78,6 @@ def _block(block: Block, target: Target, plain: set[Op]) -> None:
         except TargetError as error:
             raise error.at(op.loc) from None
     block.ops = e.block.ops
-
-
-def _rename(block: Block, mapping: dict[Value, Value]) -> None:
-    if mapping:
-        for op in block.walk():
-            op.operands = [mapping.get(v, v) for v in op.operands]
 
 
 def _one(e: Emit, op: Op, target: Target, plain: set[Op], mapping: dict[Value, Value]) -> None:
@@ -148,33 +140,34 @@ def _spell(e: Emit, op: Op, operands: list[Value], target: Target) -> Value:
     return op.defn.expand(e, new, operands)
 
 
+INDICES = frozenset({"addptr", "get", "for", "copy_async", "put", "take", "mma", "ring", "fragment_mac"})  # their integers are indices
+COUNTERS = frozenset({"thread_id", "program_id", "num_programs", "constant"})
+
+
 def _index_ops(fn: Function) -> set[Op]:
     """Integer ops that only count programs, threads and elements, and only feed addresses, indices and comparisons."""
     born: set[Value] = {p.value for p in fn.params}
     ops = list(fn.walk())
     for op in ops:
-        if op.name in ("for", "loop"):
+        name, traits = op.defn.name, op.defn.traits
+        if name == "for" or name == "loop":
             born.add(op.regions[0].args[0])
-        if op.results and isinstance(op.results[0].type, Type) and not op.results[0].type.is_pointer and op.results[0].type.dtype.is_int:
-            if op.name in ("thread_id", "program_id", "num_programs", "constant") or (
-                op.has("elementwise") and op.name != "bitcast" and all(v in born for v in op.operands)
-            ):
+        if name in COUNTERS:
+            if op.results[0].type.elem.is_int:  # type: ignore[union-attr]
+                born.add(op.results[0])
+        elif "elementwise" in traits and name != "bitcast" and born.issuperset(op.operands):
+            elem = op.results[0].type.elem
+            if isinstance(elem, DType) and elem.is_int:
                 born.add(op.results[0])
     bad: set[Value] = set()  # values that some use makes more than an index
     plain: set[Op] = set()
     for op in reversed(ops):
-        fine = op.has("compare") or op.name in ("addptr", "get", "for", "copy_async", "put", "take", "mma", "ring")
-        if op.name == "set":
+        name, traits = op.defn.name, op.defn.traits
+        if name == "set":
             bad.add(op.operands[2])
-            continue
-        if op.name == "fragment_mac":  # its integers are indices
-            continue
-        if op.has("elementwise") and op.results[0] in born and op.results[0] not in bad:
-            fine = True
-            if op.name in WRAPPING:
+        elif "elementwise" in traits and op.results[0] in born and op.results[0] not in bad:
+            if name in WRAPPING:
                 plain.add(op)
-        if not fine:
+        elif name not in INDICES and "compare" not in traits:
             bad.update(op.operands)
     return plain
-
-

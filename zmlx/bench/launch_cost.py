@@ -1,7 +1,5 @@
 """What a warm launch costs: a kernel of 3 arrays and 2 scalars on 256 elements, µs a launch.
 
-    python benchmarks/launch.py [--out benchmarks/results/launch.jsonl] [--target cpu] [--rounds 30]
-
 total     the whole call, with a fresh output from zmlx.empty_like
 prepared  the same without making the output
 in_out    onto an array with content
@@ -13,30 +11,20 @@ chain     a launch in a chain of CALLS, evaluated at the end; mx_chain: mx.add l
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 
 import zmlx
-import zmlx.language as tl
-from zmlx import bench
+from zmlx.bench.kernels import axpy_kernel
+from zmlx.bench.timing import machine
+from zmlx.errors import InternalCompilerError
 from zmlx.runtime import native
 
 CALLS = 200
-
-
-@zmlx.jit
-def axpy_kernel(x_ptr, y_ptr, out_ptr, n, a, BLOCK: tl.constexpr):
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    x = tl.load(x_ptr + at, mask=at < n)
-    tl.store(out_ptr + at, x * a + tl.load(y_ptr + at, mask=at < n), mask=at < n)
 
 
 def per_call(call: Callable[[int], Any]) -> float:
@@ -49,14 +37,15 @@ def per_call(call: Callable[[int], Any]) -> float:
 
 
 def measure(rounds: int, target: str) -> dict[str, Any]:
+    """The row of a target: medians with the smallest and the largest of the rounds. Launches go to that target already."""
     x, y = mx.random.normal((256,)), mx.random.normal((256,))
     mx.eval(x, y)
     grid, eager = (1,), target == "interpret" or (target == "cpu" and native.extension() is None)
     out = axpy_kernel[grid](x, y, zmlx.empty_like(x), 256, 2.0, BLOCK=256)
     if not mx.allclose(out, 2 * x + y):
-        raise SystemExit("the kernel is wrong: it has no time")
+        raise InternalCompilerError("the launch benchmark's kernel is wrong: it has no time")
     axpy_kernel[grid](x, y, out, 256, 2.0, BLOCK=256)
-    plan = next(p for p in axpy_kernel._plans.values() if p.execute.__self__.roles[2].content is None)
+    plan = next(p for p in axpy_kernel._plans.values() if p.execute.__self__.roles[2].content is None)  # type: ignore[attr-defined]
     outs: list[mx.array] = []
 
     def stub(arrays: Any, scalars: Any, dims: Any, stream: Any) -> list[mx.array]:
@@ -106,25 +95,7 @@ def measure(rounds: int, target: str) -> dict[str, Any]:
         "benchmark": "launch",
         "kernel": "axpy, 3 arrays, 2 scalars, 256 elements",
         **{f"{n}_us": [round(v, 2) for v in (statistics.median(s), min(s), max(s))] for n, s in samples.items()},
-        **bench.machine(),
+        **machine(),
         "target": target,
         "lazy": not eager,
-        "command": " ".join(["python", *sys.argv]),
     }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--target", default=zmlx.default_target())
-    parser.add_argument("--rounds", type=int, default=30)
-    options = parser.parse_args()
-    with zmlx.use_target(options.target):
-        row = measure(options.rounds, options.target)
-    print(json.dumps(row))
-    if options.out:
-        options.out.write_text(json.dumps(row) + "\n")
-
-
-if __name__ == "__main__":
-    main()

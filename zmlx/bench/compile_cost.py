@@ -1,7 +1,5 @@
 """What a kernel costs before it first runs: tracing and lowering, the compiler of the text, a warm disk cache.
 
-    python benchmarks/compile.py [--out benchmarks/results/compile.jsonl] [--only softmax] [--rounds 3]
-
 Medians over processes of their own, in ms; the second launch's time is taken off, importing Python modules is not counted.
 first: nothing cached, the compiler's probe and the build of the thread pool included, which a machine pays once. cold: a
 new kernel after that; text: its way from the source to C++ (or CUDA, MSL): parsing, tracing, passes, lowering, printing.
@@ -11,15 +9,17 @@ first kernel, which also looks at the compiler and the cache folder and loads th
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from zmlx.catalog import entries
+from zmlx.errors import ZmlxError
 
 CHILD = r"""
 import json, sys, time
@@ -86,7 +86,7 @@ def child(name: str, target: str, state: str, cache: str, bytecode: str, turn: s
     }
     done = subprocess.run([sys.executable, "-c", CHILD, name, target, state, turn], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr}")
+        raise ZmlxError(f"{name} failed in a process of its own:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1]) if state != "prepare" else {}
 
 
@@ -119,27 +119,12 @@ def measure(name: str, target: str, rounds: int, bytecode: str) -> dict[str, Any
         "alone_ms": ms(alone),
         **first[0]["machine"],
         "target": target,
-        "command": " ".join(["python", *sys.argv]),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", action="append")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--target", default="cpu")
-    options = parser.parse_args()
-    from zmlx.catalog import entries
-
-    names = [e.name for e in entries() if not options.only or e.name in options.only]
+def measured(only: Sequence[str], target: str, rounds: int) -> Iterator[dict[str, Any]]:
+    """A row for each of the catalog's entries, or those named."""
     with tempfile.TemporaryDirectory() as bytecode:
-        rows = [measure(name, options.target, options.rounds, bytecode) for name in names]
-    for row in rows:
-        print(json.dumps(row))
-    if options.out:
-        options.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-if __name__ == "__main__":
-    main()
+        for entry in entries():
+            if not only or entry.name in only:
+                yield measure(entry.name, target, rounds, bytecode)

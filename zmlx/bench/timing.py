@@ -6,6 +6,7 @@ it evaluates them: launches overlap as they do in a model, and the device's time
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ def device_name() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What a result must name to mean something: device, target, threads, versions, day."""
+    """What a result must name to mean something: device, target, threads, versions, day, and the load average of its last minute."""
     return {
         "device": device_name(),
         "target": zmlx.default_target(),
@@ -41,6 +42,7 @@ def machine() -> dict[str, Any]:
         "mlx": version("mlx"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "load": round(os.getloadavg()[0], 2),
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -78,3 +80,11 @@ def interleaved(
         for name, call in calls.items():
             samples[name].append(sample(call, batch))
     return {name: Timing.of(values) for name, values in samples.items()}
+
+
+def warning() -> str:
+    """What makes times of this machine untrue now, or nothing: other work on its cores."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores / 2:
+        return f"warning: this machine is busy (load {load:.1f} on {cores} cores): thread pools that wait for each other suffer most"
+    return ""
