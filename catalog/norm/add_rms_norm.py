@@ -20,9 +20,9 @@ def add_rms_norm_kernel(x_ptr, residual_ptr, weight_ptr, out_ptr, sum_ptr, n_col
     mask = cols < n_cols
     x = tl.load(x_ptr + start + cols, mask=mask, other=0.0).to(tl.float32)
     h = x + tl.load(residual_ptr + start + cols, mask=mask, other=0.0).to(tl.float32)
+    weight = tl.load(weight_ptr + cols, mask=mask, other=0.0).to(tl.float32)  # on its way while the row is summed
     tl.store(sum_ptr + start + cols, h, mask=mask)
     scale = tl.rsqrt(tl.sum(h * h, axis=0) / n_cols + eps)
-    weight = tl.load(weight_ptr + cols, mask=mask, other=0.0).to(tl.float32)
     tl.store(out_ptr + start + cols, h * scale * weight, mask=mask)
 
 

@@ -28,10 +28,19 @@ def layer_norm_kernel(x_ptr, weight_ptr, bias_ptr, out_ptr, n_cols, eps, BLOCK: 
     cols = tl.arange(0, BLOCK)
     mask = cols < n_cols
     x = tl.load(x_ptr + start + cols, mask=mask, other=0.0).to(tl.float32)
+    # Weight and bias are on their way while the row is summed.
+    if weight_ptr is not None:
+        weight = tl.load(weight_ptr + cols, mask=mask, other=0.0).to(tl.float32)
+    if bias_ptr is not None:
+        bias = tl.load(bias_ptr + cols, mask=mask, other=0.0).to(tl.float32)
     mean = tl.sum(x, axis=0) / n_cols
     gap = tl.where(mask, x - mean, 0.0)
-    scale = tl.rsqrt(tl.sum(gap * gap, axis=0) / n_cols + eps)
-    tl.store(out_ptr + start + cols, _affine((x - mean) * scale, weight_ptr, bias_ptr, cols, mask), mask=mask)
+    y = (x - mean) * tl.rsqrt(tl.sum(gap * gap, axis=0) / n_cols + eps)
+    if weight_ptr is not None:
+        y = y * weight
+    if bias_ptr is not None:
+        y = y + bias
+    tl.store(out_ptr + start + cols, y, mask=mask)
 
 
 @zmlx.jit

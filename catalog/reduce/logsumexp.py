@@ -10,6 +10,7 @@ import zmlx
 import zmlx.language as tl
 from zmlx.catalog import checks
 from zmlx.catalog.entry import Case, Entry
+from zmlx.catalog.norm.softmax import exp_of_gap
 
 
 @zmlx.jit
@@ -24,7 +25,7 @@ def _tile_logsumexp(x_ptr, n_cols, BLOCK: tl.constexpr):
     cols = tl.arange(0, BLOCK)
     x = tl.load(x_ptr + cols, mask=cols < n_cols, other=-float("inf")).to(tl.float32)
     shift = finite(tl.max(x, axis=0))
-    return tl.log(tl.sum(tl.exp(x - shift), axis=0)) + shift
+    return tl.log(tl.sum(exp_of_gap(x - shift, x_ptr.dtype.element_ty), axis=0)) + shift
 
 
 @zmlx.jit
@@ -34,6 +35,7 @@ def _online_logsumexp(x_ptr, n_cols, BLOCK: tl.constexpr):
     Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv:1805.02867: each lane keeps the largest value
     that it saw and the sum of exponentials below it; four tiles share one rescaling of that sum.
     """
+    dtype: tl.constexpr = x_ptr.dtype.element_ty
     cols = tl.arange(0, BLOCK)
     top = tl.full((BLOCK,), -float("inf"), tl.float32)
     total = tl.zeros((BLOCK,), tl.float32)
@@ -45,14 +47,15 @@ def _online_logsumexp(x_ptr, n_cols, BLOCK: tl.constexpr):
         x3 = tl.load(x_ptr + i + 3 * BLOCK + cols).to(tl.float32)
         higher = tl.maximum(tl.maximum(tl.maximum(tl.maximum(top, x0), x1), x2), x3)
         shift = finite(higher)
-        below = tl.exp(x0 - shift) + tl.exp(x1 - shift) + tl.exp(x2 - shift) + tl.exp(x3 - shift)
-        total = total * tl.exp(top - shift) + below
+        below = exp_of_gap(x0 - shift, dtype) + exp_of_gap(x1 - shift, dtype)
+        below += exp_of_gap(x2 - shift, dtype) + exp_of_gap(x3 - shift, dtype)
+        total = total * exp_of_gap(top - shift, dtype) + below
         top = higher
     for i in range(whole, n_cols, BLOCK):
         x = tl.load(x_ptr + i + cols, mask=i + cols < n_cols, other=-float("inf")).to(tl.float32)
         higher = tl.maximum(top, x)
         shift = finite(higher)
-        total = total * tl.exp(top - shift) + tl.exp(x - shift)
+        total = total * exp_of_gap(top - shift, dtype) + exp_of_gap(x - shift, dtype)
         top = higher
     shift = finite(tl.max(top, axis=0))
     return tl.log(tl.sum(total * tl.exp(top - shift), axis=0)) + shift
