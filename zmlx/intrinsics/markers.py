@@ -71,7 +71,9 @@ def unwrap(x: Any) -> Any:
 class range:
     """`for i in tl.range(start, stop, step)`: a run-time loop, as Python's `range`; the step is positive.
 
-    num_stages asks for that many loads in flight; the other options are accepted for Triton's sake and change nothing.
+    num_stages: 1 makes an iteration's loads in it; 2 and more make them ahead, by one iteration in registers, by
+    num_stages - 1 in threadgroup memory where they feed tl.dot on CUDA. The other options are accepted for Triton's sake
+    and change nothing.
     """
 
     def __init__(
