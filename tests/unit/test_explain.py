@@ -307,7 +307,7 @@ def check_totals(e: Explanation, source: str) -> None:
         assert facts["shared_bytes"] == 0 or "extern __shared__" in body
     else:
         assert facts["shared_bytes"] == (16 * int(shared[1]) if shared[1] else -(-int(shared[2]) // 16) * 16)
-    widths = {int(w) for w in re.findall(r"zm_v(?:load|store)<(\d+)>", body)}
+    widths = {int(w) for w in re.findall(r"zm_v(?:load|store)(?:_shifted)?<(\d+)", body)}
     assert {x.facts["width"] for x in e.entries if x.facts.get("width", 1) > 1 and not x.facts.get("copied")} <= widths
     assert any(x.facts.get("copied") for x in e.entries) == ("zm_copy_async16" in body)
 

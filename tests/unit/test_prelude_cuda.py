@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,17 @@ def sibling(name: str) -> Any:
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
 def test_compiles(arch: str, tmp_path: Path) -> None:
     assert sibling("test_spellings").compile_cuda(SOURCE, tmp_path, arch)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+def test_vectors_on_a_host(tmp_path: Path) -> None:
+    """Loads and stores at any address, with the lanes of a warp as threads."""
+    program = tmp_path / "vectors"
+    prelude = HERE.parents[1] / "zmlx/targets/prelude"
+    built = ["g++", "-std=c++20", "-O1", "-w", "-pthread", f"-I{prelude}", str(HERE / "vectors_cuda.cpp"), "-o", str(program)]
+    assert subprocess.run(built, capture_output=True, text=True).stderr == ""
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
 
 
 class Gpu:

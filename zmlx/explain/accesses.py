@@ -76,6 +76,11 @@ def _on_gpu(scene: Scene, op: Op, found: list[Decision]) -> Said:
         title = f"{width * each} bytes a thread at once ({width} × {kind_of(op)}), tested for alignment when it runs"
         if worst.facts.get("copied"):
             words.append("It is copied to threadgroup memory without passing through registers." + _early(scene, op))
+        if worst.facts.get("shifted"):
+            how = "put together from two aligned words" if op.name == "load" else "put together with what the lane before holds"
+            words.append(f"Its addresses are not known to be aligned, so a vector is {how}.")
+        if scene.decided(op, "ahead"):
+            words.append("It is loaded an iteration ahead, into registers; num_stages=1 leaves that out.")
         if reason:
             words.append(f"No more than that because {reason.text}.")
     else:

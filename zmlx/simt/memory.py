@@ -40,7 +40,7 @@ def lower_load(low: Lowering, op: Op) -> None:
 def load_element(low: Lowering, frame: Frame, op: Op, layout: Layout) -> Value:
     """The current element of a load; its vector, if it has one, is loaded before the frame's loop."""
     e, run = low.e, Run(low, frame, op.operands[0], layout)
-    low.decided("load", op, layout=layout, bits=frame.bits, length=run.length, width=run.width)
+    run.note(op)
     if run.width > 1:
         assert frame.parent is not None
         with e.at(frame.parent.block):
@@ -68,7 +68,7 @@ def lower_store(low: Lowering, op: Op, wanted: Layout | None = None) -> None:
     prepare(low, [(v, layout) for v in op.operands])
     with e.guard(low.owner(layout)), low.nest(layout) as frame:
         run = Run(low, frame, pointer, layout)
-        low.decided("store", op, layout=layout, bits=frame.bits, length=run.length, width=run.width)
+        run.note(op)
         if run.width > 1:
             assert frame.parent is not None
             with e.at(frame.parent.block):

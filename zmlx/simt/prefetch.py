@@ -124,6 +124,7 @@ class Prefetch:
                 self._fetch()
         for a, array in here:
             low.homes[a.op.results[0]] = [(a.layout, array)]
+            low.decided("ahead", a.op)
 
     def _later(self, arg: Value, v: Value) -> Value:
         by = self.grows.get(arg)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
-from zmlx.ops import compare, simt
+from zmlx.ops import arith, compare, simt
 from zmlx.simt.combine import combine
 from zmlx.simt.convert import flat_index, prepare
 from zmlx.simt.frame import Frame
@@ -145,11 +145,13 @@ class _Across:
                 for total, b, v in zip(self.totals, before, values, strict=True):
                     e.set(total, i, v)
                     e.set(b, i, e.value(simt.shuffle_up, v, delta=1))
-            with e.guard(e.value(compare.ne, place, e.constant(0))):
-                self._fold(before)
-        if self.warp_bits:
-            assert isinstance(warp, Value)
-            self._warps(lane, warp)
+            follows = e.value(compare.ne, place, e.constant(0))
+            if not self.warp_bits:
+                with e.guard(follows):
+                    self._fold(before)
+                return
+        assert isinstance(warp, Value)
+        self._warps(lane, warp, before if self.lane_bits else None)
 
     def _fold(self, before: list[Value]) -> None:
         """outs = combine(before, outs), for every register."""
@@ -160,7 +162,8 @@ class _Across:
             for out, value in zip(self.outs, new, strict=True):
                 e.set(out, at, value)
 
-    def _warps(self, lane: Value | int, warp: Value) -> None:
+    def _warps(self, lane: Value | int, warp: Value, nearer: list[Value] | None) -> None:
+        """nearer: what precedes this lane in its warp; it is joined with what precedes the warp, and both are folded in at once."""
         low, e, axis = self.low, self.low.e, self.op.attrs["axis"]
         result = self.layout.slice(axis)
         r = self.op.operands[0].type
@@ -191,5 +194,20 @@ class _Across:
                         new = combine(low, self.op, earlier, [e.get(s, e.add(at, k * rows)) for s in shared])
                         for b, value in zip(before, new, strict=True):
                             e.set(b, slot, value)
-            with e.guard(e.value(compare.ne, place, e.constant(0))):
+            follows = e.value(compare.ne, place, e.constant(0))
+            if nearer is not None:
+                follows = self._join(lane, follows, nearer, before)
+            with e.guard(follows):
                 self._fold(before)
+
+    def _join(self, lane: Value | int, has_far: Value, nearer: list[Value], before: list[Value]) -> Value:
+        """before = what precedes this thread, from its warp and from the warps before; returns whether anything does."""
+        low, e = self.low, self.low.e
+        assert isinstance(lane, Value)
+        has_near = e.value(compare.ne, e.bits(lane, 0, self.lane_bits, len(self.layout.lane)), e.constant(0))
+        with e.loop(0, 1 << len(self.keep), "unroll") as i:
+            near, far = [e.get(b, i) for b in nearer], [e.get(b, i) for b in before]
+            both = combine(low, self.op, far, near)
+            for b, x, y, z in zip(before, far, near, both, strict=True):
+                e.set(b, i, e.value(compare.select, has_far, e.value(compare.select, has_near, z, x), y))
+        return e.value(arith.or_, has_far, has_near)

@@ -38,6 +38,11 @@ class Run:
         # Elements that one access can move; whether the address is aligned is tested at run time.
         self.width = max(1, min(self.length, low.target.vector_bytes // item(pointer).itemsize))
 
+    def note(self, op: Op) -> None:
+        """Notes how an op accesses the run, for `kernel.explain`."""
+        facts = {"layout": self.layout, "bits": self.frame.bits, "length": self.length, "width": self.width}
+        self.low.decided(op.name, op, **facts, shifted=self.width > 1 and self.shifted)
+
     @property
     def base(self) -> Value:
         """The address of the first, computed before the loop."""
@@ -180,6 +185,7 @@ def load_tile(low: Lowering, op: Op, layout: Layout, into: Value | None = None) 
     mask = op.operands[1] if len(op.operands) > 1 else None
     if mask is not None and not _innermost(low, root, op, layout).is_prefix(mask):
         return False
+    _innermost(low, root, op, layout).note(op)
     array = into or low.e.alloc(item(op.operands[0]), layout.registers, "register", op.results[0].name)
     own = (tuple(1 << b for b in range(len(layout.reg))), 0)
     outer = [list(run) for run in layout.runs[:-1]]
