@@ -91,13 +91,14 @@ def meet(a: Any, b: Any) -> bool:
 
 
 NUMBERS = st.one_of(st.integers(-40, 40), st.sampled_from([64, 1 << 16, 1 << 30, (1 << 31) - 1, -(1 << 31), -(1 << 31) + 8]))
+FACTORS = st.sampled_from([1, 1, 1, -1, -1, 2, 8, 16, 1 << 29, 1 << 30, -(1 << 31)])
 WIDE = st.one_of(NUMBERS, st.sampled_from([1 << 32, (1 << 32) + 1, -(1 << 32) - 32, 1 << 61, 1 << 62]))
 KINDS = ("row", "column", "flat", "scalar", "aligned", "row*scalar", "loaded", "turned", "turned loaded", "pair")
 
 
 @st.composite
 def terms(draw: st.DrawFn) -> list[tuple[str, int]]:
-    return draw(st.lists(st.tuples(st.sampled_from(KINDS), NUMBERS), max_size=4))
+    return draw(st.lists(st.tuples(st.sampled_from(KINDS), FACTORS), max_size=4))
 
 
 def tile(text: Text, parts: list[tuple[str, int]], constant: int) -> str:
@@ -176,6 +177,32 @@ def pairs(t: Text, at: int) -> str:
     return t.pointer(t.put(f"add {twice}, {t.spread(t.number(at))}", "4x8xi32"))
 
 
+def by_row(t: Text, at: int) -> str:
+    """row · m + column + at."""
+    row = t.put(f"mul {t.index(0)}, {t.spread('%m')}", "4x8xi32")
+    column = t.put(f"add {t.index(1)}, {t.spread(t.number(at))}", "4x8xi32")
+    return t.pointer(t.put(f"add {row}, {column}", "4x8xi32"))
+
+
+def moved(t: Text, at: int) -> str:
+    """An unknown tile less the same numbers at other places, + at."""
+    loaded = t.put(f"cast {t.put('load ' + t.spread('%q', '*f32'), '4x8xf32')} {{to = i32}}", "4x8xi32")
+    apart = t.put(f"sub {loaded}, {t.turned(loaded)}", "4x8xi32")
+    return t.pointer(t.put(f"add {apart}, {t.spread(t.number(at))}", "4x8xi32"))
+
+
+def reread(t: Text, at: int) -> str:
+    """The middle index of (4, 2, 8), read as (8, 2, 4), less the middle index there, + at."""
+    line = t.put("arange {start = 0, end = 2}", "2xi32")
+    thin = t.put(f"expand_dims {t.put(f'expand_dims {line} {{axis = 0}}', '1x2xi32')} {{axis = 2}}", "1x2x1xi32")
+    read, plain = (t.put(f"broadcast {thin} {{shape = {s}}}", "x".join(map(str, s)) + "xi32") for s in ((4, 2, 8), (8, 2, 4)))
+    read = t.put(f"reshape {read} {{shape = (8, 2, 4)}}", "8x2x4xi32")
+    flat = t.put(f"reshape {t.put(f'sub {read}, {plain}', '8x2x4xi32')} {{shape = {SHAPE[0] * 2, SHAPE[1]}}}", "8x8xi32")
+    at_all = t.put(f"splat {t.number(at)} {{shape = (8, 8)}}", "8x8xi32")
+    base = t.put("splat %p {shape = (8, 8)}", "8x8x*f32")
+    return t.put(f"addptr {base}, {t.put(f'add {flat}, {at_all}', '8x8xi32')}", "8x8x*f32")
+
+
 def far(t: Text, by: int) -> str:
     """p + m + row + column, and `by` on top of it in 64 bits."""
     return t.put(f"addptr {rows(t, 1, 0)}, {t.spread(t.number(by, 'i64'), 'i64')}", "4x8x*f32")
@@ -209,9 +236,12 @@ def test_disjoint(build: Any) -> None:
         lambda t: (rows(t, 8, 0), rows(t, 8, 64, "%n")),
         lambda t: (pairs(t, 0), pairs(t, 2)),
         lambda t: (far(t, 0), far(t, 10)),
-        lambda t: (rows(t, 1 << 30, 0), rows(t, 1 << 30, -(1 << 30))),
+        lambda t: (rows(t, 0, 0), rows(t, 1 << 30, 1 << 30)),
+        lambda t: (by_row(t, 0), by_row(t, 100)),
+        lambda t: (moved(t, 0), moved(t, 1)),
+        lambda t: (reread(t, 0), reread(t, 1)),
     ],
-    ids=["one element", "one column", "next row", "other start", "even and even", "wide", "wrapped"],
+    ids=["one element", "one column", "next row", "other start", "even and even", "wide", "wrapped", "any stride", "moved", "reread"],
 )
 def test_not_disjoint(build: Any) -> None:
     assert not apart(build)
