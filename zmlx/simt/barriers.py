@@ -46,7 +46,11 @@ class Hazards:
         self.pending.clear()
 
     def loop_end(self, body: Block) -> None:
-        """The next iteration's accesses follow this one's: a barrier if any written array is touched twice in the body."""
+        """The next iteration's accesses follow this one's: a barrier if two of the body, one a write, may meet.
+
+        One op's accesses in two iterations are taken not to meet, unless they are of the same elements: a store in a loop is
+        assumed to advance by its tile, which symbolic strides and masks seldom let us prove.
+        """
         if not self.low.target.is_simt:
             return
         accesses = [(self.low.plan.roots.get(op.operands[0]), op) for op in body.walk() if op.has("reads") or op.has("writes")]
@@ -54,6 +58,10 @@ class Hazards:
         varies = defined(body) if pairs else set()
         if not all(self.low.disjoint.apart(op.operands[0], o.operands[0], varies) for op, o in pairs):
             self.barrier()
+
+    def may_skip(self, before: list[tuple[Roots, Value, Layout | None, bool]]) -> None:
+        """Accesses before a loop wait still after it: a loop of no iteration passes none of its barriers."""
+        self.pending = [*(a for a in before if a not in self.pending), *self.pending]
 
 
 def _meet(a: Roots, b: Roots) -> bool:
