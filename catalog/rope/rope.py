@@ -19,45 +19,46 @@ def rope_kernel(
     out_ptr,
     n_heads,
     length,
-    width,
-    dims,
     log2_base,
     scale,
     offset,
+    WIDTH: tl.constexpr,
+    DIMS: tl.constexpr,
     TRADITIONAL: tl.constexpr,
     HEADS: tl.constexpr,
     BLOCK_T: tl.constexpr,
     HALF: tl.constexpr,
     REST: tl.constexpr,
 ):
-    # The angles of BLOCK_T positions serve HEADS heads.
+    # The angles of BLOCK_T positions serve HEADS heads. A model has few widths: known ones tell the compiler which of the
+    # stores do not meet.
     rows = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)[:, None]
     pairs = tl.arange(0, HALF)[None, :]
-    half = dims // 2
+    half = DIMS // 2
     angles = (rows + offset).to(tl.float32) * scale * tl.exp2(pairs.to(tl.float32) * (-log2_base / half))
     cos = tl.cos(angles)
     sin = tl.sin(angles)
     first = tl.program_id(1) * HEADS
     for head in range(first, tl.minimum(first + HEADS, n_heads)):
-        start = head.to(tl.int64) * length * width
+        start = head.to(tl.int64) * length * WIDTH
         if TRADITIONAL:
             cols = tl.arange(0, 2 * HALF)[None, :]
-            mask = (rows < length) & (cols < dims)
-            x = tl.load(x_ptr + start + rows * width + cols, mask=mask).to(tl.float32)
+            mask = (rows < length) & (cols < DIMS)
+            x = tl.load(x_ptr + start + rows * WIDTH + cols, mask=mask).to(tl.float32)
             left, right = tl.split(tl.reshape(x, (BLOCK_T, HALF, 2)))
             turned = tl.join(left * cos - right * sin, left * sin + right * cos)
-            tl.store(out_ptr + start + rows * width + cols, tl.reshape(turned, (BLOCK_T, 2 * HALF)), mask=mask)
+            tl.store(out_ptr + start + rows * WIDTH + cols, tl.reshape(turned, (BLOCK_T, 2 * HALF)), mask=mask)
         else:
             mask = (rows < length) & (pairs < half)
-            at = start + rows * width + pairs
+            at = start + rows * WIDTH + pairs
             left = tl.load(x_ptr + at, mask=mask).to(tl.float32)
             right = tl.load(x_ptr + at + half, mask=mask).to(tl.float32)
             tl.store(out_ptr + at, left * cos - right * sin, mask=mask)
             tl.store(out_ptr + at + half, left * sin + right * cos, mask=mask)
         if REST > 0:
-            cols = dims + tl.arange(0, REST)[None, :]
-            mask = (rows < length) & (cols < width)
-            at = start + rows * width + cols
+            cols = DIMS + tl.arange(0, REST)[None, :]
+            mask = (rows < length) & (cols < WIDTH)
+            at = start + rows * WIDTH + cols
             tl.store(out_ptr + at, tl.load(x_ptr + at, mask=mask), mask=mask)
 
 
@@ -89,8 +90,8 @@ def rope(x: mx.array, dims: int, traditional: bool = False, base: float = 10000.
     options = config(length, width, dims)
     heads = x.size // (length * width)
     grid = (zmlx.cdiv(length, options["BLOCK_T"]), zmlx.cdiv(heads, options["HEADS"]))
-    scalars = (heads, length, width, dims, math.log2(base), float(scale), offset)
-    return rope_kernel[grid](x, zmlx.empty_like(x), *scalars, TRADITIONAL=traditional, **options)
+    scalars = (heads, length, math.log2(base), float(scale), offset)
+    return rope_kernel[grid](x, zmlx.empty_like(x), *scalars, WIDTH=width, DIMS=dims, TRADITIONAL=traditional, **options)
 
 
 def rope_reference(

@@ -29,3 +29,11 @@ def carried(op: Op, region: Block) -> Sequence[Value]:
 def yields(op: Op) -> list[Value]:
     """The next carried values of a loop: what its last region yields."""
     return op.regions[-1].terminator.operands
+
+
+def defined(block: Block) -> set[Value]:
+    """The values that belong to a block: its arguments and results, those of regions in it included."""
+    out = set(block.args)
+    for op in block.ops:
+        out |= set(op.results).union(*map(defined, op.regions))
+    return out

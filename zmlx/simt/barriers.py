@@ -1,9 +1,9 @@
 """Barriers for device memory: a program's loads see its own earlier stores, whichever of its threads made them.
 
 Threads of a program run in no order between barriers. Two accesses of one array conflict when one of them writes and
-they may touch one element from different threads; accesses through the very same pointer tile do not conflict, since an
-element's thread is the same both times. That needs a tile of which each element has one thread: of a scalar, and of an element
-that several threads hold, one thread writes what all of them read. Nor do accesses that are known to be apart.
+they may touch one element from different threads; disjoint tiles do not, and accesses through the very same pointer tile
+do not, since an element's thread is the same both times. That needs a tile of which each element has one thread: of a scalar,
+and of an element that several threads hold, one thread writes what all of them read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zmlx.ir.core import Block, Op, Value
-from zmlx.simt.affine import reach
+from zmlx.passes.structure import defined
 
 if TYPE_CHECKING:
     from zmlx.simt.layout import Layout
@@ -35,7 +35,7 @@ class Hazards:
         for old_roots, old_pointer, old_layout, wrote in self.pending:
             if not (writes or wrote) or (old_pointer is pointer and old_layout == layout and layout is not None and not layout.replicated):
                 continue
-            if (roots is None or old_roots is None or roots & old_roots) and not _apart(pointer, old_pointer):
+            if _meet(roots, old_roots) and not self.low.disjoint.apart(old_pointer, pointer):
                 self.low.decided("wait", op, pointer=old_pointer)
                 self.barrier()
                 break
@@ -46,17 +46,23 @@ class Hazards:
         self.pending.clear()
 
     def loop_end(self, body: Block) -> None:
-        """The next iteration's accesses follow this one's: a barrier if any written array is touched twice in the body."""
+        """The next iteration's accesses follow this one's: a barrier if two of the body, one a write, may meet.
+
+        One op's accesses in two iterations are taken not to meet, unless they are of the same elements: a store in a loop is
+        assumed to advance by its tile, which symbolic strides and masks seldom let us prove.
+        """
         if not self.low.target.is_simt:
             return
         accesses = [(self.low.plan.roots.get(op.operands[0]), op) for op in body.walk() if op.has("reads") or op.has("writes")]
-        for roots, op in accesses:
-            if op.has("writes") and any(o is not op and (r is None or roots is None or r & roots) for r, o in accesses):
-                self.barrier()
-                return
+        pairs = [(op, o) for w, op in accesses if op.has("writes") for r, o in accesses if o is not op and _meet(w, r)]
+        varies = defined(body) if pairs else set()
+        if not all(self.low.disjoint.apart(op.operands[0], o.operands[0], varies) for op, o in pairs):
+            self.barrier()
+
+    def may_skip(self, before: list[tuple[Roots, Value, Layout | None, bool]]) -> None:
+        """Accesses before a loop wait still after it: a loop of no iteration passes none of its barriers."""
+        self.pending = [*(a for a in before if a not in self.pending), *self.pending]
 
 
-def _apart(p: Value, q: Value) -> bool:
-    """Whether two tiles of pointers are known to have no element in common."""
-    a, b = (reach(p), reach(q)) if p.type.elem == q.type.elem else (None, None)
-    return a is not None and b is not None and a.misses(b)
+def _meet(a: Roots, b: Roots) -> bool:
+    return a is None or b is None or bool(a & b)

@@ -119,6 +119,7 @@ def _loop_body(
     around: _Around | None = None,
     begin: Callable[[], None] | None = None,
 ) -> None:
+    before = list(low.hazards.pending)
     with low.e.at(body), low.inner_homes():
         carried.bind(args, scalars)
         if begin is not None:
@@ -133,6 +134,7 @@ def _loop_body(
         else:
             low.flight.leave(0)
         low.hazards.loop_end(region)
+        low.hazards.may_skip(before)
         low.scratch.leave()
         low.e.create(control.yield_, [*carried.scalars(ends), *(around.following() if around is not None else ())])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from zmlx.errors import CompilationError
@@ -17,6 +18,7 @@ from zmlx.ops import control, simt
 from zmlx.ops.arith import and_
 from zmlx.passes import gather
 from zmlx.passes.axis import analyse
+from zmlx.passes.disjoint import Disjoint
 from zmlx.simt import control as control_flow
 from zmlx.simt import dot, epilogue, memory, reduce, scan, tensor
 from zmlx.simt.analysis import Plan
@@ -61,6 +63,10 @@ class Lowering:
         self._thread: tuple[Value | int, Value | int] | None = None
         self._parts: dict[object, Value | int] = {}
         self._pulled: dict[tuple[Value, Layout], Layout] = {}
+
+    @cached_property
+    def disjoint(self) -> Disjoint:
+        return Disjoint(self.fn, self.axes)
 
     def run(self) -> Function:
         """The SIMT function."""

@@ -254,7 +254,7 @@ ZM_FN void zm_mma(Acc (&acc)[R], Left a, unsigned b, int warp, int lane) {
     static_assert(R == PASSES * NW / 2, "the accumulator holds what the warps cover");
     const int m0 = warp % WM * 16, n0 = warp / WM % WN * NW;
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    if constexpr (E == 2 && WM % 4 == 0 && BR >= 32 && (AR == 0 || AR == 128 || (AK && AR >= 32))) {
+    if constexpr (E == 2 && NW <= 256 && WM % 4 == 0 && BR >= 32 && (AR == 0 || AR == 128 || (AK && AR >= 32))) {
         const int first = m0 / 64 * 64, column = n0;
         // Descriptors of the first step; later ones differ by numbers that are known here.
         const unsigned long long second = zm_descriptor<BR>(b + (BK ? column * BR : column * E / BR * (BP * BR) + column * E % BR), BK ? 16 : BP * BR, 8 * BR);
