@@ -96,7 +96,7 @@ def test_small_tiles_say_how_large_they_should_be() -> None:
 def test_an_unknown_stride_is_named(target: str) -> None:
     e = strided_kernel.explain(HALF, HALF, 100, 3, 50, 60, BM=64, BN=64, target=target)
     load = at(e, "* sn", "load")
-    assert load.title == "element by element" and load.facts["reason"] == "stride"
+    assert load.title == ("gathered into vectors" if target == "cpu" else "element by element") and load.facts["reason"] == "stride"
     assert "axis 1 lie `sn` apart" in said(load) and "leave `sn` out" in load.remedy
     store = at(e, "tl.store", "store")
     assert store.facts["reason"] == ""
@@ -213,7 +213,7 @@ def test_products(target: str) -> None:
     [
         ("cuda", HALF, "tensor", "tensor cores"),
         ("cuda", FLOAT, "staged", "Not on matrix units because input_precision='ieee'"),
-        ("cpu", FLOAT, "host", "vectorise"),
+        ("cpu", FLOAT, "host", "a block of the result stays in vector registers"),
         ("metal", FLOAT, "simdgroup", "simdgroup matrices"),
     ],
 )
@@ -296,6 +296,9 @@ def check_totals(e: Explanation, source: str) -> None:
     facts = e.totals.facts
     if e.target == "cpu":
         assert facts["simd_loops"] == source.count("#pragma omp simd")
+        assert facts["vector_loops"] == source.count("zm_for(")
+        assert sum(x.facts.get("path") == "host" for x in e.entries) == source.count("zm_dot<")
+        assert any("transposed" in w for x in e.entries if x.kind == "dot" for w in x.words) == ("zm_transpose<" in source)
         return
     body = source[source.rindex('extern "C"') if e.target == "cuda" else 0 :]
     assert facts["barriers"] == len(re.findall(r"threadgroup_barrier\(|__syncthreads\(", body))
@@ -308,6 +311,8 @@ def check_totals(e: Explanation, source: str) -> None:
     else:
         assert facts["shared_bytes"] == (16 * int(shared[1]) if shared[1] else -(-int(shared[2]) // 16) * 16)
     widths = {int(w) for w in re.findall(r"zm_v(?:load|store)(?:_shifted)?<(\d+)", body)}
+    for kind in ("load", "store"):
+        assert any(x.facts.get("shifted") for x in e.entries if x.kind == kind) == (f"zm_v{kind}_shifted<" in body)
     assert {x.facts["width"] for x in e.entries if x.facts.get("width", 1) > 1 and not x.facts.get("copied")} <= widths
     assert any(x.facts.get("copied") for x in e.entries) == ("zm_copy_async16" in body)
 
