@@ -85,7 +85,7 @@ def _on_gpu(scene: Scene, op: Op, found: list[Decision]) -> Said:
             how = "each vector is put together from the two aligned words in which it lies"
             if op.name == "store":
                 how = "whole aligned vectors are put together from the elements of two lanes; what is left at the ends goes one by one"
-            words.append(f"Its rows may start at odd addresses, which are not multiples of {width * each} bytes: {how}.")
+            words.append(f"Its addresses may be no multiples of {width * each} bytes: {how}.")
         if reason:
             words.append(f"No more than that because {reason.text}.")
     else:

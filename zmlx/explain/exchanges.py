@@ -96,9 +96,8 @@ def _barriers(scene: Scene, op: Op, group: Sequence[Op]) -> str:
     if not barriers:
         return "No barrier."
     why = [text for word, text in _REUSED.items() if word in scene.reused[op]]
-    lines = sorted({o.loc.line for o in group[1:] if o.loc is not None})
-    others = f" of line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))}" if lines else ""
-    shared = f" It serves {count(len(group) - 1, 'reduction')}{others} too." if len(group) > 1 else ""
+    others = ", ".join(dict.fromkeys(short(o.loc) for o in group[1:] if o.loc is not None))
+    shared = f" It serves {count(len(group) - 1, 'more reduction')} ({others})." if len(group) > 1 else ""
     return f"{count(barriers, 'barrier')}{_each_time(scene, op)}{''.join(why)}.{shared}"
 
 

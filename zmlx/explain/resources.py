@@ -160,7 +160,7 @@ def on_host(scene: Scene, scratch: int) -> tuple[list[str], dict[str, Any]]:
     lines = sorted(
         {op.loc.line for op in loops if op.attrs["kind"] == "simd" and not scene.wide(op) and op.loc is not None and op.loc.caller is None}
     )
-    where = f" (lines {', '.join(map(str, lines))})" if lines else ""
+    where = f" (line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))})" if lines else ""
     others = len(loops) - simd - wide
     told = f"{count(len(loops), 'loop')} over elements: {wide} over vectors, {simd} left to the C++ compiler to vectorise{where}, "
     told += f"{others} not vectorised."

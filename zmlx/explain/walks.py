@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zmlx import dtypes as dt
 from zmlx import knobs
 from zmlx.explain.scene import Emitted, Scene
 from zmlx.ir.core import Op, Value
+from zmlx.ir.types import Pointer
 from zmlx.targets import host_simd
 
 
@@ -30,7 +32,7 @@ def vector_loops(scene: Scene, code: Sequence[Emitted]) -> Over:
     wide = [loop for loop in loops if scene.wide(loop)]
     others = [loop for loop in loops if not scene.wide(loop)]
     kinds = {v: kind for loop in wide for v, kind in scene.classified[loop][0].items()}
-    words = ["The loop over them is written over vectors, as wide as the CPU's." if not others
+    words = ["The loop is written over vectors, as wide as the CPU's." if not others
              else "Part of it runs in loops that are written over vectors, as wide as the CPU's."] if wide else []  # fmt: skip
     if others:
         obstacle = scene.classified[others[0]][1]
@@ -47,7 +49,14 @@ def _because(loop: Op, obstacle: Op) -> str:
         return f"fewer than {host_simd.LEAST_TRIPS} elements are not worth vectors of their own"
     if obstacle.regions:
         return "it holds a loop or a branch"
+    elem = next(e for v in (*obstacle.operands[:1], *obstacle.results) if (e := _element(v)))
+    if elem not in host_simd.STORED and elem is not dt.int1:
+        return f"it has no vectors of {elem.name}"
     line = f" at line {obstacle.loc.line}" if obstacle.loc is not None else ""
-    values = [v for v in (*obstacle.results, *obstacle.operands) if not hasattr(v.type, "space")]
-    kind = getattr(values[0].type.elem, "name", "") if values else ""
-    return f"`{obstacle.name}`{f' of {kind}' if kind else ''}{line} has no form over vectors here"
+    return f"`{obstacle.name}` of {elem.name}{line} has no form over vectors"
+
+
+def _element(v: Value) -> dt.DType | None:
+    """The type of a value's elements, or of those behind a pointer."""
+    elem = v.type.elem
+    return elem.elem if isinstance(elem, Pointer) else elem
