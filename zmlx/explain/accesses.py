@@ -108,8 +108,8 @@ def _on_gpu(scene: Scene, op: Op, found: list[Decision]) -> Said:
     facts = {
         "width": width, "vector_bytes": width * each, "reason": reason.kind if reason else "", "registers": layout.registers,
         "copies": copies(layout), "scattered": wasted, "copied": bool(worst.facts.get("copied")),
-        "shifted": bool(worst.facts.get("shifted")), "ahead": bool(scene.decided(op, "ahead")), "early": bool(scene.decided(op, "early")),
-        "barriers": scene.barriers[op],
+        "shifted": any(d.facts.get("shifted") for d in found), "ahead": bool(scene.decided(op, "ahead")),
+        "early": bool(scene.decided(op, "early")), "barriers": scene.barriers[op],
     }  # fmt: skip
     return title, words, remedy, facts
 
