@@ -141,3 +141,41 @@ def barrier_kernel(x_ptr, out_ptr, BLOCK: tl.constexpr):
 @zmlx.jit
 def option_kernel(out_ptr, num_warps: tl.constexpr):
     tl.store(out_ptr + tl.arange(0, 64 * num_warps), 1.0)
+
+
+@zmlx.jit
+def ragged_kernel(x_ptr, weight_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    start, cols = tl.program_id(0) * n, tl.arange(0, BLOCK)
+    weight = tl.load(weight_ptr + cols, mask=cols < n)
+    x = tl.load(x_ptr + start + cols, mask=cols < n, other=0.0).to(tl.float32)
+    total = tl.sum(x)  # of rows
+    squares = tl.sum(x * x)
+    tl.store(out_ptr + start + cols, (x - total) * squares * weight, mask=cols < n)
+
+
+@zmlx.jit
+def running_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    cols = tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK,), tl.float32)
+    for i in range(0, n, BLOCK):
+        total += tl.load(x_ptr + i + cols, mask=i + cols < n, other=0.0)
+    tl.store(out_ptr + cols, total)
+
+
+@zmlx.jit
+def masked_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    some = (at % 3 == 0) & (at < n)
+    x = tl.load(x_ptr + at, mask=some, other=1)
+    tl.store(out_ptr + at, x + x, mask=some)
+
+
+@zmlx.jit
+def summed_kernel(a_ptr, b_ptr, c_ptr, steps, N: tl.constexpr):
+    i, j = tl.arange(0, N)[:, None], tl.arange(0, N)[None, :]
+    c = tl.zeros((N, N), tl.float32)
+    for k in range(steps):
+        a = tl.load(a_ptr + i * N + j + k * N * N)
+        b = tl.load(b_ptr + i + j * N + k * N * N)  # of columns
+        c = tl.dot(a, b, c)
+    tl.store(c_ptr + i * N + j, c)

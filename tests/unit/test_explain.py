@@ -21,11 +21,15 @@ from explained_kernels import (
     dot_kernel,
     gather_kernel,
     indices_kernel,
+    masked_kernel,
     option_kernel,
+    ragged_kernel,
     reductions_kernel,
     repeated_kernel,
+    running_kernel,
     scans_kernel,
     strided_kernel,
+    summed_kernel,
     tiny_kernel,
     transposed_kernel,
 )
@@ -52,6 +56,7 @@ TARGETS = ("metal", "cuda", "cpu")
 GPUS = ("metal", "cuda")
 HALF = zmlx.ArraySpec((1 << 16,), mx.bfloat16)
 FLOAT = zmlx.ArraySpec((1 << 16,), mx.float32)
+BYTES = zmlx.ArraySpec((1 << 16,), mx.int8)
 INT = zmlx.ArraySpec((1 << 16,), mx.int32)
 
 
@@ -96,7 +101,7 @@ def test_small_tiles_say_how_large_they_should_be() -> None:
 def test_an_unknown_stride_is_named(target: str) -> None:
     e = strided_kernel.explain(HALF, HALF, 100, 3, 50, 60, BM=64, BN=64, target=target)
     load = at(e, "* sn", "load")
-    assert load.title == "element by element" and load.facts["reason"] == "stride"
+    assert load.title == ("gathered into vectors" if target == "cpu" else "element by element") and load.facts["reason"] == "stride"
     assert "axis 1 lie `sn` apart" in said(load) and "leave `sn` out" in load.remedy
     store = at(e, "tl.store", "store")
     assert store.facts["reason"] == ""
@@ -168,6 +173,38 @@ def test_loops_of_unknown_length_are_said() -> None:
     assert load.facts["trips"] is None and "in each iteration of the loop at line" in said(load)
 
 
+def test_rows_at_odd_addresses_are_put_together_from_words() -> None:
+    e = ragged_kernel.explain(HALF, HALF, HALF, 1001, BLOCK=1024, target="cuda")
+    load, weight, store = at(e, "x = tl.load"), at(e, "weight = tl.load"), at(e, "tl.store")
+    assert load.facts["shifted"] and load.title == "16 bytes a thread at once (8 × bfloat16), at any address"
+    assert "two aligned words" in said(load) and "The mask `cols < n` says of each word whether it is read" in said(load)
+    assert store.facts["shifted"] and "from the elements of two lanes" in said(store)
+    assert not weight.facts["shifted"] and "tested for alignment" in weight.title
+    even = ragged_kernel.explain(HALF, HALF, HALF, 1024, BLOCK=1024, target="cuda")
+    metal = ragged_kernel.explain(HALF, HALF, HALF, 1001, BLOCK=1024, target="metal")
+    assert not any(x.facts.get("shifted") for x in (*even.entries, *metal.entries))
+    floats = ragged_kernel.explain(FLOAT, FLOAT, FLOAT, 1001, BLOCK=1024, target="metal")
+    assert at(floats, "x = tl.load").title == "16 bytes a thread at once (4 × float32), at any address"
+
+
+@pytest.mark.parametrize("target", GPUS)
+def test_a_load_written_early_is_made_early(target: str) -> None:
+    load = at(ragged_kernel.explain(HALF, HALF, HALF, 1001, BLOCK=1024, target=target), "weight = tl.load")
+    assert load.facts["early"] and "Loaded early, where it is written, and kept in registers until line" in said(load)
+    source = ragged_kernel.compile(HALF, HALF, HALF, 1001, BLOCK=1024, target=target).source
+    before = re.split(r"__syncthreads\(\);|threadgroup_barrier\(", source)[-2]
+    assert re.search(r"zm_vload<8>\(weight", before)
+
+
+def test_loads_an_iteration_ahead() -> None:
+    for target, stages, ahead in (("cuda", None, True), ("cuda", 1, False), ("metal", None, False), ("metal", 2, True)):
+        options = {} if stages is None else {"num_stages": stages}
+        e = running_kernel.explain(FLOAT, FLOAT, 4096, BLOCK=1024, target=target, **options)
+        source = running_kernel.compile(FLOAT, FLOAT, 4096, BLOCK=1024, target=target, **options).source
+        load = at(e, "tl.load")
+        assert load.facts["ahead"] == ahead == ("Loaded one iteration ahead, into registers" in said(load)) == ("ahead[" in source)
+
+
 # ---- exchanges ------------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +219,61 @@ def test_reductions_of_one_warp_and_of_several(target: str) -> None:
     assert looped.facts["barriers"] == 2 and "in each iteration" in said(looped) and "reduce once behind it" in looped.remedy
     alone = at(reductions_kernel.explain(FLOAT, FLOAT, FLOAT, R=16, C=64, num_warps=1, target=target), "in range", "reduce")
     assert alone.facts["barriers"] == 0 and alone.facts["shared_bytes"] == 0 and not alone.remedy
+
+
+@pytest.mark.parametrize("target", GPUS)
+def test_reductions_that_share_a_barrier(target: str) -> None:
+    e = ragged_kernel.explain(HALF, HALF, HALF, 1001, BLOCK=1024, target=target)
+    first, second = at(e, "# of rows"), at(e, "tl.sum(x * x)")
+    assert first.facts["barriers"] == 1 == e.totals.facts["barriers"] and second.facts["barriers"] == 0
+    assert f"It serves 1 more reduction (explained_kernels.py:{second.line})." in said(first)
+    assert f"meets at that of the reduction at explained_kernels.py:{first.line}." in said(second)
+    alone = ragged_kernel.explain(HALF, HALF, HALF, 1001, BLOCK=1024, num_warps=1, target=target)
+    assert [at(alone, code).words[2:] for code in ("# of rows", "tl.sum(x * x)")] == 2 * [
+        ("It stays within one warp, so no threadgroup memory is needed.", "No barrier.", "Tile 1024: 8 registers × 32 lanes × 4 registers.")
+    ]
+
+
+@pytest.mark.parametrize("target", GPUS)
+def test_why_a_barrier_only_frees_memory(target: str) -> None:
+    e = reductions_kernel.explain(FLOAT, FLOAT, FLOAT, R=16, C=64, target=target)
+    assert "the last lets readers finish before another iteration" in said(at(e, "in range", "reduce"))
+    large = scans_kernel.explain(FLOAT, FLOAT, BLOCK=2048, target=target)
+    assert not any("another iteration" in said(x) for x in large.entries)
+
+
+def test_products_are_stored_by_rows() -> None:
+    store = at(dot_kernel.explain(HALF, HALF, HALF, M=64, N=64, K=32, target="cuda"), "tl.store")
+    assert "8 KiB pass through threadgroup memory first" in said(store) and store.facts["barriers"] >= 1
+    assert store.facts["vector_bytes"] == 16
+
+
+def test_loops_over_vectors() -> None:
+    load = at(masked_kernel.explain(FLOAT, FLOAT, 1000, BLOCK=1024, target="cpu"), "tl.load")
+    assert load.facts["vectors"] and "written over vectors" in said(load)
+    assert "is tested for a whole vector at once: lanes on which it is off are not touched" in said(load)
+    tiny = at(tiny_kernel.explain(FLOAT, FLOAT, 1000, BLOCK=1024, target="cpu"), "tl.load")
+    assert tiny.facts["vectors"] and "first part has no mask." in said(tiny)
+
+
+def test_why_a_loop_is_not_over_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for spec, block, why in ((BYTES, 1024, "it has no vectors of int8"), (FLOAT, 8, "fewer than 16 elements")):
+        load = at(masked_kernel.explain(spec, spec, 1000, BLOCK=block, target="cpu"), "tl.load")
+        assert not load.facts["vectors"] and load.facts["simd"] and why in said(load)
+        assert "is tested for each element" in said(load)
+    monkeypatch.setenv("ZMLX_CPU_SIMD", "0")
+    load = at(masked_kernel.explain(FLOAT, FLOAT, 1000, BLOCK=1024, target="cpu"), "tl.load")
+    assert not load.facts["vectors"] and "ZMLX_CPU_SIMD=0 is set" in said(load)
+
+
+def test_products_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    dot = at(summed_kernel.explain(FLOAT, FLOAT, FLOAT, 5, N=32, target="cpu"), "tl.dot", "dot")
+    assert "1 operand read column after column" in said(dot) and "added to where it is" in said(dot)
+    once = at(dot_kernel.explain(FLOAT, FLOAT, FLOAT, M=64, N=64, K=32, target="cpu"), "tl.dot", "dot")
+    assert "column after column" not in said(once) and "added to where it is" not in said(once)
+    monkeypatch.setenv("ZMLX_DOT", "plain")
+    plain = at(dot_kernel.explain(FLOAT, FLOAT, FLOAT, M=64, N=64, K=32, target="cpu"), "tl.dot", "dot")
+    assert plain.facts["path"] == "plain" and "vectorise" in said(plain)
 
 
 def test_reductions_on_the_host() -> None:
@@ -213,7 +305,7 @@ def test_products(target: str) -> None:
     [
         ("cuda", HALF, "tensor", "tensor cores"),
         ("cuda", FLOAT, "staged", "Not on matrix units because input_precision='ieee'"),
-        ("cpu", FLOAT, "host", "vectorise"),
+        ("cpu", FLOAT, "host", "a block of the result stays in vector registers"),
         ("metal", FLOAT, "simdgroup", "simdgroup matrices"),
     ],
 )
@@ -296,6 +388,9 @@ def check_totals(e: Explanation, source: str) -> None:
     facts = e.totals.facts
     if e.target == "cpu":
         assert facts["simd_loops"] == source.count("#pragma omp simd")
+        assert facts["vector_loops"] == source.count("zm_for(")
+        assert sum(x.facts.get("path") == "host" for x in e.entries) == source.count("zm_dot<")
+        assert any("transposed" in w for x in e.entries if x.kind == "dot" for w in x.words) == ("zm_transpose<" in source)
         return
     body = source[source.rindex('extern "C"') if e.target == "cuda" else 0 :]
     assert facts["barriers"] == len(re.findall(r"threadgroup_barrier\(|__syncthreads\(", body))
@@ -308,6 +403,8 @@ def check_totals(e: Explanation, source: str) -> None:
     else:
         assert facts["shared_bytes"] == (16 * int(shared[1]) if shared[1] else -(-int(shared[2]) // 16) * 16)
     widths = {int(w) for w in re.findall(r"zm_v(?:load|store)(?:_shifted)?<(\d+)", body)}
+    for kind in ("load", "store"):
+        assert any(x.facts.get("shifted") for x in e.entries if x.kind == kind) == (f"zm_v{kind}_shifted<" in body)
     assert {x.facts["width"] for x in e.entries if x.facts.get("width", 1) > 1 and not x.facts.get("copied")} <= widths
     assert any(x.facts.get("copied") for x in e.entries) == ("zm_copy_async16" in body)
 
@@ -317,6 +414,11 @@ def check_totals(e: Explanation, source: str) -> None:
     ("kernel", "args", "constants"),
     [
         (scans_kernel, (FLOAT, FLOAT), {"BLOCK": 2048}),
+        (ragged_kernel, (HALF, HALF, HALF, 1001), {"BLOCK": 1024}),
+        (running_kernel, (FLOAT, FLOAT, 4096), {"BLOCK": 1024}),
+        (masked_kernel, (BYTES, BYTES, 1000), {"BLOCK": 1024}),
+        (masked_kernel, (FLOAT, FLOAT, 1000), {"BLOCK": 1024}),
+        (summed_kernel, (FLOAT, FLOAT, FLOAT, 5), {"N": 32}),
         (dot_kernel, (HALF, HALF, FLOAT), {"M": 32, "N": 64, "K": 16}),
         (atomics_kernel, (INT, INT, INT, 200), {"BLOCK": 256}),
         (barrier_kernel, (FLOAT, FLOAT), {"BLOCK": 512}),

@@ -71,9 +71,7 @@ def launch(options: argparse.Namespace) -> tuple[Any, recording.Call]:
     return kernel, recording.Call(call.arguments, call.keywords | warps, call.grid)
 
 
-def text(
-    kernel: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], stage: str, base: str = "metal", full: bool = False
-) -> str:
+def text(kernel: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], stage: str, base: str = "metal", full: bool = False) -> str:
     """The text of one stage of a kernel for the given arguments; the prelude is left out unless it is asked for."""
     compiled = kernel.compile(*arguments, target=base if stage in ("tile", "simt") else stage, **keywords)
     if stage in ("tile", "simt"):

@@ -8,10 +8,12 @@ from zmlx.explain.lanes import narrow, sharing
 from zmlx.explain.layouts import amount, copies, count, shape, size, spread
 from zmlx.explain.places import quote, short
 from zmlx.explain.reasons import Reason
-from zmlx.explain.scene import Scene
+from zmlx.explain.scene import Emitted, Scene
+from zmlx.explain.walks import Over, vector_loops
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Pointer
 from zmlx.simt.decisions import Decision
+from zmlx.targets import host_simd
 
 UNTOLD = ("reverse", "wraps", "clamped", "divides", "chosen", "unknown")  # reasons behind which neighbours may well be neighbours
 Said = tuple[str, list[str], str, dict[str, Any]]  # title, sentences, remedy, facts
@@ -73,14 +75,17 @@ def _on_gpu(scene: Scene, op: Op, found: list[Decision]) -> Said:
     reason = narrow(scene, pointer, layout, width, each)
     remedy = reason.remedy if reason else ""
     if width > 1:
-        title = f"{width * each} bytes a thread at once ({width} × {kind_of(op)}), tested for alignment when it runs"
+        # Metal's packed vectors of 4-byte elements and what is put together from words need no test.
+        anywhere = worst.facts.get("shifted") or (scene.target.dialect == "metal" and each >= 4)
+        where = "at any address" if anywhere else "tested for alignment when it runs"
+        title = f"{width * each} bytes a thread at once ({width} × {kind_of(op)}), {where}"
         if worst.facts.get("copied"):
             words.append("It is copied to threadgroup memory without passing through registers." + _early(scene, op))
         if worst.facts.get("shifted"):
-            how = "put together from two aligned words" if op.name == "load" else "put together with what the lane before holds"
-            words.append(f"Its addresses are not known to be aligned, so a vector is {how}.")
-        if scene.decided(op, "ahead"):
-            words.append("It is loaded an iteration ahead, into registers; num_stages=1 leaves that out.")
+            how = "each vector is put together from the two aligned words in which it lies"
+            if op.name == "store":
+                how = "whole aligned vectors are put together from the elements of two lanes; what is left at the ends goes one by one"
+            words.append(f"Its addresses may be no multiples of {width * each} bytes: {how}.")
         if reason:
             words.append(f"No more than that because {reason.text}.")
     else:
@@ -90,7 +95,10 @@ def _on_gpu(scene: Scene, op: Op, found: list[Decision]) -> Said:
     shared, wasted = sharing(scene.axes[pointer], layout, width, each)
     if not reason or reason.kind not in UNTOLD:
         words.append(shared[0].upper() + shared[1:] + ".")
-    words += _mask_words(scene, op, width)
+    words += _mask_words(scene, op, width, op.name == "load" and bool(worst.facts.get("shifted")))
+    if rows := scene.decided(op, "rows"):
+        words.append(f"{amount(rows[0].facts['bytes'])} pass through threadgroup memory first, so that each thread stores pieces of "
+                     f"rows: {count(scene.barriers[op], 'barrier')}.")  # fmt: skip
     words.append(f"Tile {shape(layout.shape)}: {spread(layout)}.")
     others = sorted({d.facts["width"] for d in found} - {width})
     if others:
@@ -100,6 +108,8 @@ def _on_gpu(scene: Scene, op: Op, found: list[Decision]) -> Said:
     facts = {
         "width": width, "vector_bytes": width * each, "reason": reason.kind if reason else "", "registers": layout.registers,
         "copies": copies(layout), "scattered": wasted, "copied": bool(worst.facts.get("copied")),
+        "shifted": any(d.facts.get("shifted") for d in found), "ahead": bool(scene.decided(op, "ahead")),
+        "early": bool(scene.decided(op, "early")), "barriers": scene.barriers[op],
     }  # fmt: skip
     return title, words, remedy, facts
 
@@ -112,7 +122,8 @@ def _early(scene: Scene, op: Op) -> str:
     return f" The copy starts {n} before it is needed; threadgroup memory holds {decision.facts['stages']} of them."
 
 
-def _mask_words(scene: Scene, op: Op, width: int) -> list[str]:
+def _mask_words(scene: Scene, op: Op, width: int, words: bool) -> list[str]:
+    """words: whether the access loads aligned words."""
     mask = mask_of(op)
     if mask is None:
         return []
@@ -124,6 +135,8 @@ def _mask_words(scene: Scene, op: Op, width: int) -> list[str]:
         return []
     if found.facts["constant"]:
         return [f"The mask {text} is one and the same for a whole vector: one test decides."]
+    if words:
+        return [f"The mask {text} says of each word whether it is read; what lies behind the mask's end is replaced in registers."]
     if found.facts["prefix"]:
         return [
             f"The mask {text} lets whole vectors through: the last element is tested; only a vector that it cuts goes element by element."
@@ -134,23 +147,39 @@ def _mask_words(scene: Scene, op: Op, width: int) -> list[str]:
 def _on_host(scene: Scene, op: Op, found: list[Decision]) -> Said:
     worst = min(found, key=lambda d: d.facts["length"])
     length, code = worst.facts["length"], [x for x in scene.code(op, op.name) if x.loops]
-    simd = any(x.loops[-1].attrs.get("kind") == "simd" for x in code)
+    over = vector_loops(scene, code)
     reason, words = None, []
     if length:
         title = f"runs of {length} neighbours ({length} × {kind_of(op)})"
-        words.append("The C++ compiler is told to vectorise the loop over them (#pragma omp simd)." if simd
-                     else "The loop over them is not one that can be vectorised as a whole.")  # fmt: skip
+        words += over.words or ["The loop over them is not one that can be vectorised as a whole."]
     else:
         title = "element by element"
         reason = _why_on_host(scene, op, worst)
-        words.append(f"Because {reason.text}." + (" The loop may still be vectorised, with gathers." if simd and op.name == "load" else ""))
-    mask = mask_of(op)
-    if mask is not None and code:
-        cut = any(len(x.op.operands) < len(op.operands) for x in code)
-        words.append(f"The loop is cut where the mask {quote(mask)} ends, so that its first part has no mask." if cut
-                     else f"The mask {quote(mask)} is tested for each element.")  # fmt: skip
-    facts = {"width": 1, "run": length, "simd": simd, "reason": reason.kind if reason else ""}
+        words += [f"Because {reason.text}.", *over.words]
+        if any(over.kinds.get(x.op.operands[0]) == host_simd.SCATTERED for x in code):
+            title = "gathered into vectors"
+            words.append("Lanes that read close neighbours are served by one load and a permutation, others one by one.")
+    words += _host_mask_words(scene, op, code, over)
+    facts = {"width": 1, "run": length, "simd": bool(over.words), "vectors": over.all, "reason": reason.kind if reason else ""}
     return title, words, reason.remedy if reason else "", facts
+
+
+def _host_mask_words(scene: Scene, op: Op, code: list[Emitted], over: Over) -> list[str]:
+    mask = mask_of(op)
+    if mask is None or not code:
+        return []
+    masked = [x for x in code if len(x.op.operands) == len(op.operands)]
+    at = 1 if op.name == "load" else 2
+    if any(x.op.operands[at] in over.kinds for x in masked):
+        how = "is tested for a whole vector at once: lanes on which it is off are not touched"
+    elif masked and over.all:
+        how = "is the same for a whole vector: one test decides"
+    else:
+        how = "is tested for each element"
+    if len(masked) == len(code):
+        return [f"The mask {quote(mask)} {how}."]
+    rest = f"; where it ends, it {how}" if masked else ""
+    return [f"The loop is cut where the mask {quote(mask)} ends, so that its first part has no mask{rest}."]
 
 
 def _why_on_host(scene: Scene, op: Op, decision: Decision) -> Reason:
@@ -175,6 +204,12 @@ def _kept(scene: Scene, op: Op) -> list[str]:
     sinks = scene.sinks(op.results[0])
     lines = sorted({u.loc.line for u in sinks if u.loc is not None})
     where = f"line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))}"
+    if scene.decided(op, "ahead"):
+        return ["Loaded one iteration ahead, into registers, so that its latency passes beside an iteration's work; num_stages=1 leaves "
+                "that out, and its registers."]  # fmt: skip
+    if op.results[0] not in scene.plan.kept and scene.decided(op, "early"):
+        return [f"Loaded early, where it is written, and kept in registers until {where} {'use' if len(lines) > 1 else 'uses'} it: its "
+                "latency passes beside what lies between."]  # fmt: skip
     if op.results[0] in scene.plan.kept:
         place = "the threads' registers" if scene.target.is_simt else "an array of the program"
         inner = any(scene.loops[u] != scene.loops[op] for u in sinks)

@@ -23,8 +23,18 @@ PATHS = {
     "simdgroup": ("simdgroup matrices", "Simdgroups multiply 8 × 8 pieces of the operands, the result stays in registers."),
     "staged": ("plain multiply-adds",
                "Pieces of both operands pass through threadgroup memory; each thread sums its own rows and columns, fused."),
-    "host": ("plain loops", "A loop over the columns, which the C++ compiler is told to vectorise, inside loops over rows and depth."),
+    "host": ("blocks in vector registers",
+             "Both operands become arrays of the result's type, row by row; a block of the result stays in vector registers while it is "
+             "summed, from k = 0 upwards."),
+    "plain": ("plain loops", "A loop over the columns, which the C++ compiler is told to vectorise, inside loops over rows and depth."),
 }  # fmt: skip
+
+
+# Barriers that no data waits for, by the word with which the lowering records them.
+_REUSED = {
+    "readers": "; the first lets earlier readers of the same threadgroup memory finish",
+    "iteration": "; the last lets readers finish before another iteration writes the same threadgroup memory",
+}
 
 
 def along(layout: Layout, axis: int) -> tuple[int, int, int]:
@@ -63,8 +73,7 @@ def reduction(scene: Scene, op: Op) -> Said:
     else:
         words.append("No thread needs another's elements.")
     barriers = scene.barriers[op]
-    again = "; the first lets earlier readers of the same threadgroup memory finish" if barriers > 1 else ""
-    words.append(f"{count(barriers, 'barrier')}{_each_time(scene, op)}{again}." if barriers else "No barrier.")
+    words.append(_barriers(scene, op, found[0].facts.get("group", [op]) if warps > 1 else [op]))
     if op.name == "reduce" and warps > 1 and scene.loops[op]:
         remedy = "where the loop only accumulates, add up whole tiles in it, element by element, and reduce once behind it"
     words.append(f"Tile {shape(dims)}: {spread(layout)}.")
@@ -76,6 +85,20 @@ def reduction(scene: Scene, op: Op) -> Said:
         "barriers": barriers, "shape": list(dims),
     }  # fmt: skip
     return what + (": " + ", ".join(path) if path else ""), words, remedy, facts
+
+
+def _barriers(scene: Scene, op: Op, group: Sequence[Op]) -> str:
+    """Those of a reduction or scan. group: the reductions that meet at the same ones; the first of them has them."""
+    barriers, first = scene.barriers[op], group[0]
+    if first is not op:
+        where = f" at {short(first.loc)}" if first.loc is not None else ""
+        return f"No barrier of its own: it meets at that of the reduction{where}."
+    if not barriers:
+        return "No barrier."
+    why = [text for word, text in _REUSED.items() if word in scene.reused[op]]
+    others = ", ".join(dict.fromkeys(short(o.loc) for o in group[1:] if o.loc is not None))
+    shared = f" It serves {count(len(group) - 1, 'more reduction')} ({others})." if len(group) > 1 else ""
+    return f"{count(barriers, 'barrier')}{_each_time(scene, op)}{''.join(why)}.{shared}"
 
 
 def _combine(op: Op) -> str:
@@ -135,9 +158,19 @@ def product(scene: Scene, op: Op) -> Said:
         rows, columns = decided.get("warps", (1, 1))
         words += [f"The warps share the result {rows} × {columns}."] if rows * columns > 1 else []
         words += ["The left operand is multiplied from the registers that hold it."] if decided.get("registers") else []
+        if path == "simdgroup":
+            sides = " and the ".join(("left", "right")[side] for side in decided["staged"])
+            depth = f", {decided['piece']} of {k} along the sum at a time" if decided["piece"] < k else ""
+            words.append(f"Through threadgroup memory: the {sides} operand{'s' * (len(decided['staged']) > 1)}{depth}." if sides
+                         else "The lanes take both operands where they are: in registers, or from device memory.")  # fmt: skip
         words.append(f"Result {m} × {n}: {spread(decided['layout'])}.")
-        words.append(f"{amount(shared)} of threadgroup memory, {count(barriers, 'barrier')} each time." if shared or barriers
-                     else "Its operands are in threadgroup memory already.")  # fmt: skip
+        already = "No threadgroup memory." if path == "simdgroup" else "Its operands are in threadgroup memory already."
+        words.append(f"{amount(shared)} of threadgroup memory, {count(barriers, 'barrier')} each time." if shared or barriers else already)
+    else:
+        turned = len(scene.code(op, "tile_transpose"))
+        if turned:
+            words.append(f"{count(turned, 'operand')} read column after column, as memory has it, and then transposed.")
+        words += ["The carried tile is added to where it is."] if decided["in_place"] else []
     stages = scene.stages(op)
     if stages is not None and stages.facts["ahead"]:
         words.append(f"The loop around it keeps {stages.facts['stages']} iterations of operands in flight, with one barrier each.")

@@ -75,6 +75,9 @@ def narrow(scene: Scene, pointer: Value, layout: Layout, width: int, item: int) 
         return _few(scene, dims, most, each)
     if each == 1:
         axis = next((d for d in range(len(dims)) if layout.reg[0][d]), dim)
+        if axis == dim:
+            apart = f"gives a thread elements that lie {layout.reg[0][dim]} apart"
+            return Reason("layout", f"the layout of what makes or uses the tile {apart}")
         return Reason("layout", f"memory's neighbours lie along axis {dim}, but its use makes a thread hold neighbours along axis {axis}")
     return Reason("layout", f"the layout of what makes or uses the tile gives a thread only {count(each, 'neighbour')}")
 

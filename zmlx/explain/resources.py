@@ -152,13 +152,18 @@ def on_gpu(scene: Scene, measured: Mapping[str, Any] | None) -> tuple[list[str],
 def on_host(scene: Scene, scratch: int) -> tuple[list[str], dict[str, Any]]:
     """Vectorised loops and arrays of a program. scratch: bytes of the arrays that are too large for the stack."""
     loops = [op for op in scene.simt.walk() if op.name == "loop"]
-    simd = sum(op.attrs["kind"] == "simd" for op in loops)
+    wide = sum(map(scene.wide, loops))
+    simd = sum(op.attrs["kind"] == "simd" for op in loops) - wide
     arrays = [op.results[0] for op in scene.simt.walk() if op.name == "alloc"]
     sizes = {v: v.type.size * element_bytes(v.type.elem) for v in arrays}
     stack = sum(n for n in sizes.values() if n <= STACK_ARRAY)
-    lines = sorted({op.loc.line for op in loops if op.attrs["kind"] == "simd" and op.loc is not None and op.loc.caller is None})
-    where = f" (lines {', '.join(map(str, lines))})" if lines else ""
-    told = f"{count(simd, 'loop')} over elements to be vectorised{where}, {len(loops) - simd} not."
+    lines = sorted(
+        {op.loc.line for op in loops if op.attrs["kind"] == "simd" and not scene.wide(op) and op.loc is not None and op.loc.caller is None}
+    )
+    where = f" (line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))})" if lines else ""
+    others = len(loops) - simd - wide
+    told = f"{count(len(loops), 'loop')} over elements: {wide} over vectors, {simd} left to the C++ compiler to vectorise{where}, "
+    told += f"{others} not vectorised."
     words = [told if loops else "No loop over elements."]
     if arrays:
         largest = ", ".join(f"{title(v)} {amount(sizes[v])}" for v in sorted(arrays, key=lambda v: -sizes[v])[:4])
@@ -167,4 +172,4 @@ def on_host(scene: Scene, scratch: int) -> tuple[list[str], dict[str, Any]]:
         words.append(f"{amount(stack)} of stack at the most{heap}.")
     else:
         words.append("No tile is kept.")
-    return words, {"simd_loops": simd, "other_loops": len(loops) - simd, "stack_bytes": stack, "scratch_bytes": scratch}
+    return words, {"vector_loops": wide, "simd_loops": simd, "other_loops": others, "stack_bytes": stack, "scratch_bytes": scratch}

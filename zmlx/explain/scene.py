@@ -15,6 +15,7 @@ from zmlx.ir.core import Block, Op, Value
 from zmlx.passes.axis_info import AxisInfo, ty
 from zmlx.passes.structure import is_loop
 from zmlx.simt.decisions import Decision, Record
+from zmlx.targets import host_simd
 from zmlx.targets.target import Target
 
 UNRECORDED = "not recorded"
@@ -42,12 +43,14 @@ class Scene:
         self.loops: dict[Op, tuple[Op, ...]] = {}
         self._find_loops(self.tile.body, ())
         self.emitted: dict[Loc | None, list[Emitted]] = defaultdict(list)
+        self.classified: dict[Op, tuple[dict[Value, str], Op | None]] = {}  # the host's loops over elements
         self._find_code(self.simt.body, ())
         self.by_op: dict[Op, list[Decision]] = defaultdict(list)
         for decision in record.decisions:
             if decision.op is not None:
                 self.by_op[decision.op].append(decision)
         self.barriers: dict[Op, int] = defaultdict(int)  # of the exchanges that an op makes
+        self.reused: dict[Op, set[str]] = defaultdict(set)  # why some of them only let readers finish
         self._count_barriers()
 
     def _find_loops(self, block: Block, around: tuple[Op, ...]) -> None:
@@ -59,6 +62,8 @@ class Scene:
     def _find_code(self, block: Block, around: tuple[Op, ...]) -> None:
         for op in block.ops:
             self.emitted[op.loc].append(Emitted(op, around))
+            if op.name == "loop" and not self.target.is_simt:
+                self.classified[op] = host_simd.classify(op)
             for region in op.regions:
                 self._find_code(region, (*around, op) if op.name in ("loop", "for", "while") else around)
 
@@ -74,6 +79,10 @@ class Scene:
     def code(self, op: Op, *names: str) -> list[Emitted]:
         """The SIMT ops of the given names that were emitted on behalf of an op."""
         return [x for x in self.emitted[op.loc] if x.op.name in names]
+
+    def wide(self, loop: Op) -> bool:
+        """Whether a loop of the host is written over vectors."""
+        return loop in self.classified and self.classified[loop][1] is None
 
     def sinks(self, value: Value) -> list[Op]:
         """The ops that need a value's elements, through the expressions that are evaluated where they are used."""
@@ -133,7 +142,7 @@ class Scene:
         owner: Op | None = None
         others = 0
         for d in self.record.decisions:
-            if d.kind in ("reduce", "scan", "dot", "atomic", "stages"):
+            if d.kind in ("reduce", "scan", "dot", "atomic", "rows", "stages"):
                 owner = d.op
             elif d.kind == "convert":
                 others = d.facts["barriers"]
@@ -141,3 +150,4 @@ class Scene:
                 others -= 1
             elif d.kind == "barrier" and d.facts["scope"] == "shared" and owner is not None:
                 self.barriers[owner] += 1
+                self.reused[owner].add(d.facts["why"])

@@ -129,6 +129,7 @@ def umulhi(b: TileBuilder, x: Any, y: Any) -> Value:
     unsigned: DType = dt.uint32 if d.bits == 32 else dt.uint64
     return b.cast(b.value(arith.umulhi, *(b.cast(v, unsigned, bitcast=True) for v in (p, q))), d, bitcast=True)
 
+
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any: ...

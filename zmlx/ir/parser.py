@@ -1,10 +1,10 @@
 """Reads IR text: the inverse of `zmlx.ir.printer`. Errors name the line.
 
-    function := "kernel" name "(" [param {"," param}] ")" [attrs] "{" {op} "}"
-    param    := value ":" type [attrs]
-    op       := [value {"," value} "="] name [value {"," value}] [attrs] [":" type {"," type}] ["{" {region} "}"]
-    region   := "^" "(" [value ":" type {"," value ":" type}] ")" ":" {op}
-    attrs    := "{" name "=" attr {"," name "=" attr} "}"
+function := "kernel" name "(" [param {"," param}] ")" [attrs] "{" {op} "}"
+param    := value ":" type [attrs]
+op       := [value {"," value} "="] name [value {"," value}] [attrs] [":" type {"," type}] ["{" {region} "}"]
+region   := "^" "(" [value ":" type {"," value ":" type}] ")" ":" {op}
+attrs    := "{" name "=" attr {"," name "=" attr} "}"
 """
 
 from __future__ import annotations

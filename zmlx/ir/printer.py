@@ -1,12 +1,12 @@
 """IR text. `zmlx.ir.parser` reads it back; source positions are not part of it.
 
-    kernel name(%x: *f32 {divisibility = 16}, %n: i32) {num_warps = 4} {
-      %pid = program_id {axis = 0} : i32
-      %acc, %k = for %lo, %hi, %step, %init, %k0 : 8xf32, i32 {
-      ^(%i: i32, %acc_1: 8xf32, %k_1: i32):
-        yield %acc_1, %k_1
-      }
-    }
+kernel name(%x: *f32 {divisibility = 16}, %n: i32) {num_warps = 4} {
+  %pid = program_id {axis = 0} : i32
+  %acc, %k = for %lo, %hi, %step, %init, %k0 : 8xf32, i32 {
+  ^(%i: i32, %acc_1: 8xf32, %k_1: i32):
+    yield %acc_1, %k_1
+  }
+}
 """
 
 from __future__ import annotations

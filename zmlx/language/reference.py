@@ -1,7 +1,7 @@
 """The generated half of docs/language.md, and the stub that editors and type checkers read.
 
-    python -m zmlx.language.reference            # writes both
-    python -m zmlx.language.reference --check    # exit code 1 when one is stale; a test runs this
+python -m zmlx.language.reference            # writes both
+python -m zmlx.language.reference --check    # exit code 1 when one is stale; a test runs this
 """
 
 from __future__ import annotations

@@ -36,9 +36,11 @@ def _trunc_mod(a: Any, b: Any) -> Any:
 def _umulhi(a: Any, b: Any) -> Any:
     bits = np.asarray(a).dtype.itemsize * 8
     if bits == 32:
-        return ((a.astype(np.int64) * b.astype(np.int64)) >> 32).astype(a.dtype) if a.dtype.kind == "i" else (
-            (a.astype(np.uint64) * b.astype(np.uint64)) >> np.uint64(32)
-        ).astype(a.dtype)
+        return (
+            ((a.astype(np.int64) * b.astype(np.int64)) >> 32).astype(a.dtype)
+            if a.dtype.kind == "i"
+            else ((a.astype(np.uint64) * b.astype(np.uint64)) >> np.uint64(32)).astype(a.dtype)
+        )
     wide = [(int(x) * int(y)) >> 64 for x, y in np.broadcast(a, b)]
     return np.array(wide, dtype=object).astype(a.dtype).reshape(np.broadcast(a, b).shape)
 

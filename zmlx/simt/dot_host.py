@@ -25,7 +25,7 @@ def lower_dot(low: Lowering, op: Op) -> None:
     (m, depth), (_, n) = a.type.shape, b.type.shape  # type: ignore[union-attr]
     layout = low.place.product(op)
     carried = in_place(low, op, layout)
-    low.decided("dot", op, layout=layout, path="host")
+    low.decided("dot", op, layout=layout, path="plain" if knobs.plain_dot() else "host", in_place=carried is not None)
     out = carried or e.alloc(kind, layout.registers, "register", result.name or "acc")
     if carried is None or acc.op is not None:  # else the accumulator is the carried tile itself
         low.materialise(acc, layout, into=out)
@@ -63,8 +63,10 @@ def _only_feeds(low: Lowering, v: Value, op: Op, block: Block) -> bool:
         if user is op:
             if v in op.operands[:2]:
                 return False
-        elif low.plan.block_of[user] is not block or not user.results or not all(
-            low.plan.is_deferred(r) and _only_feeds(low, r, op, block) for r in user.results
+        elif (
+            low.plan.block_of[user] is not block
+            or not user.results
+            or not all(low.plan.is_deferred(r) and _only_feeds(low, r, op, block) for r in user.results)
         ):
             return False
     return True

@@ -38,7 +38,10 @@ def lower(low: Lowering, op: Op) -> bool:
     piece = _piece(low, staged, depth)
     if piece is None:
         return False
-    low.decided("dot", op, layout=layout, path="simdgroup", warps=warps(layout), registers=not sides[0].staged and sides[0].kept)
+    held = not sides[0].staged and sides[0].kept
+    low.decided(
+        "dot", op, layout=layout, path="simdgroup", warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece
+    )
     kind = result.type.dtype
     out = low.materialise(acc, layout, into=e.alloc(kind, layout.registers, "register", result.name or "acc"))
     # Integers are summed as floats, exactly, and then added to what was there.

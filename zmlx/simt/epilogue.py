@@ -45,6 +45,7 @@ def rows(low: Lowering, op: Op) -> Layout | None:
         return None
     e = low.e
     prepare(low, [(value, layout)])
+    low.decided("rows", op, bytes=x.size * x.elem.itemsize)
     with low.scratch.array(x.elem, x.size, "tile") as shared:
         stage(low, x, shared)
         low.barrier("shared")
@@ -57,4 +58,3 @@ def rows(low: Lowering, op: Op) -> Layout | None:
             e.create(simt_mma.take, [shared, place, array, e.as_value(at)], {"width": chunk})
     low.homes[value] = [(wide, array)]
     return wide
-

@@ -187,5 +187,3 @@ def _union(numbers: Sequence[int]) -> int:
     for n in numbers:
         out |= n
     return out
-
-

@@ -98,7 +98,6 @@ class Homes:
                 found |= {low.place.of(r) for r in carried}
         return frozenset(map(_compact, found))
 
-
     def _carried(self, user: Op, v: Value) -> list[Value]:
         """The results that a value becomes at the start or the end of a loop, or of a branch; none where the op is another."""
         owner = self.low.plan.owner.get(self.low.plan.block_of[user]) if user.name == "yield" else user

@@ -180,5 +180,3 @@ def blocked(shape: Coords, vector: Coords, lanes: Coords, lane_bits: int, warp_b
 def row_major(shape: Coords) -> Layout:
     """One thread holds the whole tile."""
     return blocked(shape, (1,) * len(shape), (1,) * len(shape), 0, 0)
-
-

@@ -40,9 +40,7 @@ from zmlx.targets.target import Target
 class Lowering:
     """The state of one kernel's lowering; the algorithms of structured ops are in the sibling modules."""
 
-    def __init__(
-        self, fn: Function, target: Target, num_warps: int, num_stages: int | None = None, record: Record | None = None
-    ) -> None:
+    def __init__(self, fn: Function, target: Target, num_warps: int, num_stages: int | None = None, record: Record | None = None) -> None:
         self.fn, self.target, self.num_stages, self.record = fn, target, num_stages, record
         self.num_warps = num_warps if target.is_simt else 1
         self.axes = analyse(fn, bases=target.vector_bytes or 1)
@@ -264,10 +262,13 @@ class Lowering:
         if self.record is not None:
             self.record.decisions.append(Decision(kind, op, self.e.loc, facts))
 
-    def barrier(self, scope: str) -> None:
-        """All threads of the program wait; scope: "shared" or "device" memory becomes visible."""
+    def barrier(self, scope: str, why: str = "") -> None:
+        """All threads of the program wait; scope: "shared" or "device" memory becomes visible.
+
+        why: what it waits for, where that is not what was just written, for `kernel.explain`.
+        """
         if self.target.is_simt:
-            self.decided("barrier", None, scope=scope)
+            self.decided("barrier", None, scope=scope, why=why)
             self.e.create(simt.barrier, (), {"scope": scope})
             self.scratch.passed()
 

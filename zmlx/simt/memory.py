@@ -33,6 +33,8 @@ def lower_load(low: Lowering, op: Op) -> None:
     early = low.home.early(op) if value not in low.plan.kept else None
     layout = early or low.home.of(value)
     low.hazards.access(op, layout)
+    if early:
+        low.decided("early", op)
     if (early or value in low.plan.kept) and not vectors.load_tile(low, op, layout):
         low.materialise(value, layout)
 
@@ -107,6 +109,7 @@ def _lower_atomic(low: Lowering, op: Op) -> None:
     shape, elem = pointer.type.shape, item(pointer)
     used = bool(low.plan.users.get(op.results[0]))
     if not shape:
+        low.decided("atomic", op, layout=None, used=used)
         low.hazards.access(op, None)
         _scalar_atomic(low, op, elem, used)
         return

@@ -45,10 +45,11 @@ def lower_reduce(low: Lowering, op: Op) -> None:
     layout = low.place.reduced(op)
     axis = op.attrs["axis"]
     result = layout.slice(axis)
-    low.decided("reduce", op, layout=layout)
     walk = [b for b, basis in enumerate(layout.reg) if basis[axis]]
     keep = [b for b, basis in enumerate(layout.reg) if not basis[axis]]
     ops = _neighbours(low, op, layout)
+    for o in reversed(ops):  # the first, which comes last, is the one that has their barriers
+        low.decided("reduce", o, layout=layout, group=ops)
     for o in ops:
         if not _has_neutral(o):
             _keep_operands(low, o, layout)

@@ -81,9 +81,7 @@ def _own_index(frame: Frame, layout: Layout) -> Value | int:
     return frame.register((tuple(1 << b for b in range(len(layout.reg))), 0))
 
 
-def _within_thread(
-    low: Lowering, op: Op, layout: Layout, outs: list[Value], totals: list[Value], walk: list[int], keep: list[int]
-) -> None:
+def _within_thread(low: Lowering, op: Op, layout: Layout, outs: list[Value], totals: list[Value], walk: list[int], keep: list[int]) -> None:
     """outs = the scan of this thread's piece; totals = its last elements."""
     e = low.e
     root = Frame(low, None, 0, (), e.block)

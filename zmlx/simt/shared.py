@@ -84,7 +84,7 @@ class Scratch:
         """A part for an exchange, if need be after a barrier."""
         if self.waits(wanted):
             self.low.flight.leave(0)
-            self.low.barrier("shared")
+            self.low.barrier("shared", "readers")
         return self._free(wanted) or (self.base, self._layout(wanted, self.base)[1])
 
     @contextmanager
@@ -92,7 +92,7 @@ class Scratch:
         """Several arrays that live through the `with` body, beside its exchanges."""
         if self.readers:
             self.low.flight.leave(0)
-            self.low.barrier("shared")
+            self.low.barrier("shared", "readers")
         before = self.base
         out, self.base = self._place(wanted, before)
         for loop in self.loops:
@@ -129,7 +129,7 @@ class Scratch:
         if _overlap(self.loops[-1].written, self.readers):
             if _overlap(self.loops[-1].written, self.flying):
                 self.low.flight.leave(0)
-            self.low.barrier("shared")
+            self.low.barrier("shared", "iteration")
         loop = self.loops.pop()
         self.restore((loop.before, loop.outer), self.state())
 

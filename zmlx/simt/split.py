@@ -227,5 +227,3 @@ def _outside(e: Emit, v: Value) -> Value:
     if v.op is not None and v.op.has("constant"):
         return e.constant(v.op.attrs["value"], v.op.attrs["type"])
     return v
-
-

@@ -41,7 +41,7 @@ class Run:
     def note(self, op: Op) -> None:
         """Notes how an op accesses the run, for `kernel.explain`."""
         facts = {"layout": self.layout, "bits": self.frame.bits, "length": self.length, "width": self.width}
-        self.low.decided(op.name, op, **facts, shifted=self.width > 1 and self.shifted)
+        self.low.decided(op.name, op, **facts, shifted=self.assembled(op))
 
     @property
     def base(self) -> Value:
@@ -64,6 +64,14 @@ class Run:
         if not self.low.target.shifts or self.width * size < 4:
             return False
         return self.low.axes[self.pointer].at(self.dim, self.length, size) % (self.width * size) != 0
+
+    def assembled(self, op: Op) -> bool:
+        """Whether an op moves aligned words, from which vectors are put together, or into which they are taken apart."""
+        if not self.shifted:
+            return False
+        if op.name == "load":
+            return len(op.operands) == 1 or self.is_prefix(op.operands[1])
+        return self.lanes >= FEWEST_LANES and self.length <= 32 and self.low.owner(self.layout) is None
 
     @property
     def lanes(self) -> int:
@@ -149,7 +157,7 @@ def load(run: Run, op: Op, array: Value) -> None:
     """Loads the run's elements, before its loop, or what the load gives where its mask is off."""
     e, base = run.low.e, run.base
     mask = op.operands[1] if len(op.operands) > 1 else None
-    if run.shifted and (mask is None or run.is_prefix(mask)):
+    if run.assembled(op):
         _words(run, op, array, 0)
         if mask is not None:
             _fill(run, op, array, 0)
@@ -180,16 +188,13 @@ def load_tile(low: Lowering, op: Op, layout: Layout, into: Value | None = None) 
     First all words, so that none waits for another. False where this is not the way.
     """
     root = Frame(low, None, 0, (), low.e.block)
-    if not layout.runs or not _innermost(low, root, op, layout).shifted:
-        return False
-    mask = op.operands[1] if len(op.operands) > 1 else None
-    if mask is not None and not _innermost(low, root, op, layout).is_prefix(mask):
+    if not layout.runs or not _innermost(low, root, op, layout).assembled(op):
         return False
     _innermost(low, root, op, layout).note(op)
     array = into or low.e.alloc(item(op.operands[0]), layout.registers, "register", op.results[0].name)
     own = (tuple(1 << b for b in range(len(layout.reg))), 0)
     outer = [list(run) for run in layout.runs[:-1]]
-    for step in (_words, _fill) if mask is not None else (_words,):
+    for step in (_words, _fill)[: len(op.operands)]:
         with low.levels(Frame(low, None, 0, (), low.e.block), outer) as frame:
             step(_innermost(low, frame, op, layout), op, array, frame.register(own))
     if into is None:
@@ -227,9 +232,9 @@ def _fill(run: Run, op: Op, array: Value, at: Value | int) -> None:
 
 def store(run: Run, op: Op, array: Value) -> None:
     """Stores an array of the run's elements, behind its loop."""
-    low, e, base = run.low, run.low.e, run.base
+    e, base = run.low.e, run.base
     mask = op.operands[2] if len(op.operands) > 2 else None
-    if run.shifted and run.lanes >= FEWEST_LANES and run.length <= 32 and low.owner(run.layout) is None:
+    if run.assembled(op):
         _store_shifted(run, array, mask)
         return
 

@@ -21,6 +21,8 @@ from zmlx.targets.target import Target
 
 MOST_UNROLLED = 64  # iterations
 LONGEST = 100  # characters of an expression that is still written inside another
+
+
 class CPrinter:
     """One kernel's text. Subclasses give address spaces, casts and the signature."""
 

@@ -192,5 +192,3 @@ def _effects(fn: Function) -> dict[str, set[str]]:
                 for root in origin(op.operands[0]):
                     effects.setdefault(names[root], set()).add(trait)
     return effects
-
-

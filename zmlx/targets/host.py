@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from zmlx import dtypes as dt
-from zmlx import knobs
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import ArrayType, Pointer, Type
 from zmlx.targets import host_simd
@@ -87,7 +86,7 @@ class HostPrinter(CPrinter):
     # Loops over vectors
 
     def op_loop(self, op: Op) -> None:
-        self.wide = host_simd.kinds(op) if knobs.CPU_SIMD.get() != "0" else None
+        self.wide = host_simd.kinds(op)
         if self.wide is None:
             super().op_loop(op)
             return

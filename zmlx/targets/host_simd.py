@@ -7,6 +7,7 @@ place (a pointer that advances with the index), scattered (one that does not) or
 from __future__ import annotations
 
 from zmlx import dtypes as dt
+from zmlx import knobs
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import ArrayType, Pointer, Type
 
@@ -24,14 +25,17 @@ LINEAR, PLACE, SCATTERED, VARYING = "linear", "place", "scattered", "varying"
 
 def kinds(loop: Op) -> dict[Value, str] | None:
     """What each value of the body that is not uniform is; None for a loop that is not to be written over vectors."""
-    if loop.attrs["kind"] != "simd" or loop.attrs["end"] - loop.attrs["start"] < LEAST_TRIPS:
-        return None
+    found, obstacle = classify(loop)
+    return found if obstacle is None else None
+
+
+def classify(loop: Op) -> tuple[dict[Value, str], Op | None]:
+    """The same, and what stands in the way: an op that has no vector form, or the loop itself; None where nothing does."""
     body = loop.regions[0]
     found: dict[Value, str] = {body.args[0]: LINEAR}
-    for op in body.ops:
-        if op.regions or not _known(op, found):
-            return None
-    return found
+    if knobs.CPU_SIMD.get() == "0" or loop.attrs["kind"] != "simd" or loop.attrs["end"] - loop.attrs["start"] < LEAST_TRIPS:
+        return found, loop
+    return found, next((op for op in body.ops if op.regions or not _known(op, found)), None)
 
 
 def _known(op: Op, found: dict[Value, str]) -> bool:
