@@ -186,6 +186,27 @@ def costs(benchmark: str, unit: str) -> str:
     return "\n".join(parts)
 
 
+def speed_cpu() -> str:
+    """Streaming kernels and products on the CPU beside PyTorch and MLX, with the machine and the day above each table."""
+    out = []
+    for row in latest("cpu_inductor")[:1]:
+        machine = f"{row['device']}, {row['threads']} threads, PyTorch {row['torch']}, MLX {row['mlx']}, {row['date']}"
+        out += [f"{machine}, by `{row['command']}`; ms, the least of interleaved calls.", "MLX's CPU backend runs these on one thread.", ""]
+        out += ["| kernel | shape | dtype | zmlx | torch.compile | MLX | over torch.compile | over MLX |"]
+        out += ["|---|---|---|---:|---:|---:|---:|---:|"]
+    for r in latest("cpu_inductor"):
+        times = " | ".join(f"{r[f'{k}_ms'][0]:.3g}" for k in ("zmlx", "inductor", "mlx"))
+        out.append(f"| {r['kernel']} | {r['shape']} | {r['dtype']} | {times} | {r['over_inductor']:.2f} | {r['over_mlx']:.1f} |")
+    for row in latest("cpu_dot")[:1]:
+        said = "ms, the least of several calls; peak: float32 multiply-adds from the first cache"
+        out += ["", f"Products, {row['date']}, by `{row['command']}`; {said}.", ""]
+        out += ["| kernel | shape | dtype | zmlx | PyTorch | MLX | GFLOP/s | of peak |", "|---|---|---|---:|---:|---:|---:|---:|"]
+    for r in latest("cpu_dot"):
+        times = " | ".join(f"{r[f'{k}_ms']:.3g}" for k in ("zmlx", "torch", "mlx"))
+        out.append(f"| {r['kernel']} | {r['shape']} | {r['dtype']} | {times} | {r['gflop_per_s']:.0f} | {r['of_peak']:.2f} |")
+    return "\n".join([*out, ""]) if out else "Not measured yet.\n"
+
+
 def catalog() -> str:
     """What the catalog holds: one row an entry."""
     lines = ["| function | module | what it computes | dtypes |", "|---|---|---|---|"]
@@ -255,6 +276,7 @@ BLOCKS = {
     **{f"bench-{suite}-{kind}": partial(compared, suite, kind == "gpu") for suite in COMPARED for kind in ("gpu", "cpu")},
     "bench-launch": lambda: costs("launch", "us"),
     "bench-compile": lambda: costs("compile", "ms"),
+    "bench-cpu-torch": speed_cpu,
     "catalog": catalog,
     "simulator-race": lambda: simulator_report(0),
     "simulator-python": lambda: simulator_report(1),

@@ -92,7 +92,7 @@ def flash_attention_kernel(
 def config(n_q: int, n_k: int, head_dim: int, itemsize: int = 4) -> dict[str, int]:
     """Tiles of queries and keys; the head's size rounded up to a power of two.
 
-    With tensor cores, 128 queries by 128 keys, two groups of four warps; else 64 by 32, 32 by 32 for wide heads.
+    With tensor cores, 128 queries by 128 keys, two groups of four warps; on a CPU 64 by 128; else 64 by 32, 32 by 32 for wide heads.
     """
     block_d = max(16, zmlx.next_power_of_2(head_dim))
     rows = max(16, zmlx.next_power_of_2(n_q))
@@ -100,6 +100,8 @@ def config(n_q: int, n_k: int, head_dim: int, itemsize: int = 4) -> dict[str, in
         block_m, block_n = min(128 if block_d <= 128 else 64, rows), 128 if block_d <= 128 else 64
         block_n = min(block_n, max(16, zmlx.next_power_of_2(n_k)))
         return {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_D": block_d, "num_warps": 8 if block_m == 128 else 4, "num_stages": 3}
+    if zmlx.default_target() == "cpu":
+        return {"BLOCK_M": min(64, rows), "BLOCK_N": min(128, max(16, zmlx.next_power_of_2(n_k))), "BLOCK_D": block_d, "num_warps": 1}
     block_m = min(64 if block_d <= 64 else 32, rows)
     return {"BLOCK_M": block_m, "BLOCK_N": 32, "BLOCK_D": block_d, "num_warps": 4}
 

@@ -69,8 +69,8 @@ ACTIVATIONS = {None: None, "relu": relu, "gelu": gelu_erf, "gelu_tanh": gelu_tan
 
 
 def config(m: int, n: int, k: int, itemsize: int = 4) -> dict[str, int]:
-    """With tensor cores, tiles of 128×256 of the result where there are enough of them for all cores, 64 of K a step; else 64×64,
-    smaller where the result is, and 32 of K.
+    """With tensor cores, tiles of 128×256 of the result where there are enough of them for all cores, 64 of K a step; on a
+    CPU 64×128 and 64 of K; else 64×64, smaller where the result is, and 32 of K.
     """
     rows, columns = max(16, zmlx.next_power_of_2(m)), max(16, zmlx.next_power_of_2(n))
     if zmlx.default_target() == "cuda" and itemsize == 2:
@@ -79,6 +79,8 @@ def config(m: int, n: int, k: int, itemsize: int = 4) -> dict[str, int]:
         many = zmlx.cdiv(m, 128) * zmlx.cdiv(n, 128) >= 96
         block_m, block_n, warps = (128, 128, 8) if many else (min(64, rows), min(64, columns), 4)
         return {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": 64, "GROUP_M": 8, "num_warps": warps, "num_stages": 4}
+    if zmlx.default_target() == "cpu":
+        return {"BLOCK_M": min(64, rows), "BLOCK_N": min(128, columns), "BLOCK_K": 64, "GROUP_M": 8, "num_warps": 1}
     block_m, block_n = min(64, rows), min(64, columns)
     return {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": 32, "GROUP_M": 8, "num_warps": 4 if block_m * block_n >= 2048 else 2}
 

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "host_kernel.h"
+#include "memory.h"
 #include "mlx/version.h"
 
 namespace nb = nanobind;
@@ -18,6 +19,7 @@ NB_MODULE(_ext, m) {
     m.attr("built_for") =
         std::to_string(MLX_VERSION_MAJOR) + "." + std::to_string(MLX_VERSION_MINOR) + "." + std::to_string(MLX_VERSION_PATCH);
     m.def("probe", [](const mx::array& a) { return a.size(); });
+    m.def("clear_kept", &zmlx::clear_kept);
     nb::class_<zmlx::HostLaunch>(m, "HostLaunch")
         .def(
             "__init__",

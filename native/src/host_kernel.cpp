@@ -1,5 +1,7 @@
 #include "host_kernel.h"
 
+#include "memory.h"
+
 #include <cstring>
 #include <stdexcept>
 
@@ -67,7 +69,7 @@ class HostKernel : public mx::Primitive {
                     continue;
                 }
                 mx::array rows(a.shape(), a.dtype(), nullptr, {});
-                rows.set_data(mx::allocator::malloc(rows.nbytes()));
+                rows.set_data(fresh(rows.nbytes()));
                 encoder.add_temporary(rows);
                 copies.emplace_back(a, rows.data<char>());
                 pointers.push_back(rows.data<char>());
@@ -80,11 +82,11 @@ class HostKernel : public mx::Primitive {
                 if (a.is_donatable() && a.flags().row_contiguous && a.data_size() == a.size()) {
                     o.copy_shared_buffer(a);
                 } else {
-                    o.set_data(mx::allocator::malloc(o.nbytes()));
+                    o.set_data(fresh(o.nbytes()));
                     copies.emplace_back(a, o.data<char>());
                 }
             } else {
-                o.set_data(mx::allocator::malloc(o.nbytes()));
+                o.set_data(fresh(o.nbytes()));
                 if (role == Role::zeros) zeros.emplace_back(o.data<char>(), o.nbytes());
             }
             encoder.set_output_array(o);

@@ -1,12 +1,13 @@
 """Native MLX primitives for zmlx. Importing fails, with the reason, where they do not fit the installed MLX.
 
-host_launch(kernel, run, roles, dtypes, threads)  a compiled CPU kernel, ready to be put into MLX's graph
+HostLaunch(kernel, run, roles, dtypes, threads)  a compiled CPU kernel, ready to be put into MLX's graph
+clear_kept()                                     gives large buffers that are kept for outputs back; returns their bytes
 """
 
 import mlx.core as _mx  # registers MLX's types before _ext looks for them
 
 from . import _ext
-from ._ext import HostLaunch, built_for
+from ._ext import HostLaunch, built_for, clear_kept
 
 _found = _mx.__version__.split("+")[0]
 if _found != built_for:
@@ -14,4 +15,4 @@ if _found != built_for:
 if _ext.probe(_mx.array([1, 2])) != 2:
     raise ImportError("zmlx-native and MLX do not understand each other's arrays; build it again: pip install ./native")
 
-__all__ = ["HostLaunch", "built_for"]
+__all__ = ["HostLaunch", "built_for", "clear_kept"]

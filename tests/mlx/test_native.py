@@ -254,3 +254,44 @@ print(found[0] is None, len(seen), str(seen[0].message) if seen else "")
 def test_without_a_fitting_extension_it_is_said_once(setup, env, answer):
     done = subprocess.run([sys.executable, "-c", CHILD.format(setup=setup)], env=os.environ | env, capture_output=True, text=True)
     assert done.stdout.startswith(answer), done.stderr
+
+
+def test_large_outputs_that_are_alive_never_share_memory():
+    n = 1 << 20  # 4 MiB
+    inputs = [mx.full((n + k,), float(k)) for k in range(6)]
+    for _ in range(3):
+        alive = [double(x) for x in inputs]
+        mx.eval(alive)
+        del alive[::2]  # some are freed and taken again by the next ones
+        more = [double(x + 100.0) for x in inputs]
+        mx.eval(more)
+        for k, out in enumerate(more):
+            assert mx.all(out == 2.0 * (k + 100)).item() and out.size == n + k
+        for k, out in zip((1, 3, 5), alive, strict=True):
+            assert mx.all(out == 2.0 * k).item()
+
+
+def test_zeros_are_zeros_in_memory_that_was_used_before():
+    x = mx.full((1 << 20,), 3.0)
+    mx.eval(double(x))
+    at = mx.zeros((8,), mx.int32)
+    bins = count_kernel[(1,)](at, zmlx.zeros((1 << 20,), mx.int32), 8, BLOCK=8)
+    assert mx.sum(bins).item() == 8
+
+
+def test_kept_memory_is_bounded_and_given_back():
+    import zmlx_native
+
+    zmlx_native.clear_kept()
+    x = mx.zeros((1 << 24,))  # 64 MiB
+    outs = [double(x) for _ in range(6)]
+    mx.eval(outs)
+    del outs
+    gc.collect()
+    mx.synchronize()
+    assert 64 << 20 <= zmlx_native.clear_kept() <= 256 << 20
+    assert zmlx_native.clear_kept() == 0
+    small = double(mx.zeros((1000,)))
+    mx.eval(small)
+    del small
+    assert zmlx_native.clear_kept() == 0
