@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -103,7 +104,7 @@ def main() -> None:
                 "benchmark": "cpu_dot", "kernel": kernel, "shape": shape, "dtype": dtype,
                 **{f"{k}_ms": round(1e3 * v, 3) for k, v in times.items()},
                 "gflop_per_s": round(rate, 1), "of_peak": round(rate / peak, 3), "max_error": error, "torch": torch.__version__,
-                **machine, "command": "python benchmarks/cpu_dot.py",
+                **machine, "command": " ".join(["python", "benchmarks/cpu_dot.py", *sys.argv[1:]]),
             }  # fmt: skip
             print(f"{kernel:<16} {shape:<15} {dtype:<9} " + "  ".join(f"{k} {1e3 * v:9.2f}" for k, v in times.items()), end="")
             print(f" ms  {rate:.0f} GFLOP/s, {rate / peak:.0%} of peak", flush=True)

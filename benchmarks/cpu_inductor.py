@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -141,7 +142,7 @@ def measure(name: str, m: int, n: int, dtype: str, entry: Any, rounds: int) -> d
         "max_error": error,
         "torch": torch.__version__,
         **bench.machine(),
-        "command": "python benchmarks/cpu_inductor.py",
+        "command": " ".join(["python", "benchmarks/cpu_inductor.py", *sys.argv[1:]]),
     }
 
 

@@ -191,7 +191,8 @@ def speed_cpu() -> str:
     out = []
     for row in latest("cpu_inductor")[:1]:
         machine = f"{row['device']}, {row['threads']} threads, PyTorch {row['torch']}, MLX {row['mlx']}, {row['date']}"
-        out += [f"{machine}, by `{row['command']}`; ms, the least of interleaved calls.", "MLX's CPU backend runs these on one thread.", ""]
+        command = row["command"].partition(" --")[0]
+        out += [f"{machine}, by `{command}`; ms, the least of interleaved calls.", "MLX's CPU backend runs these on one thread.", ""]
         out += ["| kernel | shape | dtype | zmlx | torch.compile | MLX | over torch.compile | over MLX |"]
         out += ["|---|---|---|---:|---:|---:|---:|---:|"]
     for r in latest("cpu_inductor"):
@@ -199,7 +200,7 @@ def speed_cpu() -> str:
         out.append(f"| {r['kernel']} | {r['shape']} | {r['dtype']} | {times} | {r['over_inductor']:.2f} | {r['over_mlx']:.1f} |")
     for row in latest("cpu_dot")[:1]:
         said = "ms, the least of several calls; peak: float32 multiply-adds from the first cache"
-        out += ["", f"Products, {row['date']}, by `{row['command']}`; {said}.", ""]
+        out += ["", f"Products, {row['date']}, by `{row['command'].partition(' --')[0]}`; {said}.", ""]
         out += ["| kernel | shape | dtype | zmlx | PyTorch | MLX | GFLOP/s | of peak |", "|---|---|---|---:|---:|---:|---:|---:|"]
     for r in latest("cpu_dot"):
         times = " | ".join(f"{r[f'{k}_ms']:.3g}" for k in ("zmlx", "torch", "mlx"))
