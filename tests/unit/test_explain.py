@@ -278,7 +278,11 @@ def test_products_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reductions_on_the_host() -> None:
     e = reductions_kernel.explain(FLOAT, FLOAT, FLOAT, R=16, C=64, target="cpu")
-    assert "32 partial results are kept side by side" in said(at(e, "axis=1", "reduce"))
+    rows = said(at(e, "axis=1", "reduce"))
+    assert "32 partial results are kept side by side" in rows and "The loop is written over vectors" in rows
+    long = zmlx.ArraySpec((1 << 16,), mx.int64)
+    whole = reductions_kernel.explain(long, long, long, R=16, C=64, target="cpu")
+    assert "(#pragma omp simd): it has no vectors of int64." in said(at(whole, "axis=1", "reduce"))
     assert "axis 0 is walked outside it" in said(at(e, "axis=0", "reduce"))
 
 

@@ -10,6 +10,7 @@ from zmlx.explain.accesses import Said
 from zmlx.explain.layouts import amount, bases, count, shape, size, spread
 from zmlx.explain.places import line, quote, short
 from zmlx.explain.scene import Scene
+from zmlx.explain.walks import vector_loops
 from zmlx.ir.core import Op, Value
 from zmlx.simt import fragments, tensor
 from zmlx.simt.decisions import Decision
@@ -125,15 +126,17 @@ def _host_words(scene: Scene, op: Op, layout: Layout, axis: int) -> list[str]:
         if inner:
             return ["One element after the other: each needs the one before."]
         return [f"Along axis {axis} one after the other, the elements of the last axis side by side."]
-    code = [x for x in scene.code(op, "set") if any(loop.attrs.get("kind") == "simd" for loop in x.loops)]
+    code = [x for x in scene.code(op, "set") if x.loops and x.loops[-1].attrs.get("kind") == "simd"]
     if not code:
         return ["In one loop, element after element."]
+    longest = max((x.loops[-1] for x in code), key=lambda loop: len(loop.regions[0].ops))  # the others start and end it
+    how = vector_loops(scene, [x for x in code if x.loops[-1] is longest]).words
     parts = [x.op.results[0] for x in scene.code(op, "alloc") if x.op.results[0].name == "part"]
     if parts:
         lanes = parts[0].type.size
         return [f"{lanes} partial results are kept side by side and folded at the end: so the loop is vectorised, and "
-                "floats are added in an order that does not depend on the compiler."]  # fmt: skip
-    return [f"The results lie side by side: the loop over them is vectorised, and axis {axis} is walked outside it."]
+                "floats are added in an order that does not depend on the compiler.", *how]  # fmt: skip
+    return [f"The results lie side by side: the loop over them is vectorised, and axis {axis} is walked outside it.", *how]
 
 
 def product(scene: Scene, op: Op) -> Said:
