@@ -280,3 +280,24 @@ def test_cuda_text_uses_the_matrix_units() -> None:
     ).source
     assert "zm_mma<zm_half, 128, 128, 64, 8, 1, 128, true, 128, false, 1>(acc" in text
     assert "zm_copy_async16(" in text and "zm_mma_wait<1>(acc)" in text
+
+
+@zmlx.jit
+def squaring_kernel(x_ptr, out_ptr, N: tl.constexpr, TIMES: tl.constexpr):
+    """x = x x + x + 1, again and again: the carried tile is operand and accumulator."""
+    at = tl.arange(0, N)[:, None] * N + tl.arange(0, N)[None, :]
+    x = tl.load(x_ptr + at)
+    for _ in range(TIMES):
+        x = tl.dot(x, x, x + 1.0, input_precision="tf32x3")
+    tl.store(out_ptr + at, x)
+
+
+def test_an_accumulator_that_is_an_operand_too(fast: str) -> None:
+    x = np.full((32, 32), 0.01) + np.eye(32) / 8
+    want = x
+    for _ in range(3):
+        want = want @ want + want + 1
+    first = mx.array(x.astype(np.float32))
+    with zmlx.use_target(fast):
+        for got in both(squaring_kernel, lambda kernel: kernel[1,](first, zmlx.empty((32, 32), mx.float32), N=32, TIMES=3)):
+            assert np.allclose(np.array(got), want, rtol=1e-5)

@@ -165,5 +165,17 @@ def carried_home(low: Lowering, op: Op, layout: Layout) -> Value | None:
     if not visit(op.operands[2], True) or len(found) != 1:
         return None
     carried = found.pop()
+    if any(_reads(low, v, carried, set()) for v in op.operands[:2]):
+        return None
     sinks: set[Op] = set()
     return low.homes[carried][0][1] if low.plan.collect_sinks(carried, block, sinks) and sinks == {op} else None
+
+
+def _reads(low: Lowering, v: Value, carried: Value, seen: set[Value]) -> bool:
+    """Whether a carried tile is read where a value is evaluated."""
+    if v is carried:
+        return True
+    if v in seen or v in low.homes or v.op is None or not v.type.shape:  # type: ignore[union-attr]
+        return False
+    seen.add(v)
+    return any(_reads(low, x, carried, seen) for x in v.op.operands)
