@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import mlx.core as mx
 import numpy as np
 import pytest
 from execute import Case, launch, traced
@@ -96,3 +97,19 @@ def test_alignment_is_known_or_not() -> None:
         launched, _ = case(row_kernel, dt.float16, stride, 16, 4000, 1, BLOCK=4096)
         shifted[stride] = "shifted" in compile_function(launched.fn, target_of("cuda"), 4).source.partition('extern "C"')[2]
     assert shifted == {4096: False, 4100: True}
+
+
+@zmlx.jit
+def mirrored_kernel(x_ptr, out_ptr, N: tl.constexpr):
+    """A loaded tile that is needed both as it is and backwards."""
+    x = tl.load(x_ptr + tl.arange(0, N))
+    tl.store(out_ptr + tl.arange(0, 2 * N), tl.cat(tl.flip(x, 0), x, dim=0))
+
+
+@pytest.mark.parametrize("n", [2, 64, 128, 1024])
+@pytest.mark.parametrize("dtype", [mx.int8, mx.float16, mx.float32], ids=str)
+def test_a_tile_and_its_mirror(each_target: str, dtype: mx.Dtype, n: int) -> None:
+    x = mx.arange(n).astype(dtype)
+    with zmlx.use_target(each_target):
+        got = mirrored_kernel[1,](x, zmlx.empty((2 * n,), dtype), N=n)
+    assert mx.array_equal(got, mx.concatenate([x[::-1], x]))

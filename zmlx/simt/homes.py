@@ -66,6 +66,9 @@ class Homes:
         other = tuple(a ^ b for a, b in zip(first.flip, last.flip, strict=True))
         if (first.reg, first.lane, first.warp) != (last.reg, last.lane, last.warp) or other in (*first.reg, *first.lane, *first.warp):
             return None
+        for basis in first.reg:  # the same elements, with neighbours in memory still neighbours in registers
+            if any(basis) and all(a & b == a for a, b in zip(basis, other, strict=True)):
+                other = tuple(a ^ b for a, b in zip(basis, other, strict=True))
         reg = sorted((*first.reg, other), key=lambda basis: flat(basis, first.shape))
         return Layout(first.shape, tuple(reg), first.lane, first.warp, first.flip)
 

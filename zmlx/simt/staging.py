@@ -142,6 +142,9 @@ def stage(low: Lowering, x: Operand, shared: Value, at: Value | int = 0) -> None
         if basis[x.along] != 1 << bit or basis[1 - x.along] or 1 << bit >= chunk:
             break
         inner.append(bit)
+    others = (*layout.reg[len(inner) :], *layout.lane, *layout.warp, layout.flip)
+    if any(b[x.along] % (1 << len(inner)) for b in others):
+        inner = []  # neighbours in registers are not always neighbours in a row
     outer = [r for r in ([b for b in run if b not in inner] for run in layout.runs) if r]
     e = low.e
     with e.guard(low.owner(layout)):

@@ -150,6 +150,9 @@ def _run(low: Lowering, frame: Frame, pointer: Value, layout: Layout) -> tuple[i
     if any(b != tuple(1 << i if k == d else 0 for k in range(len(b))) for i, b in enumerate(bases)):
         return 0, 0
     length = 1 << len(bases)
+    outside = [b for i, b in enumerate(layout.reg) if i not in frame.bits]
+    if any(b[d] % length for b in (*outside, *layout.lane, *layout.warp)):
+        return 0, 0  # it walks up from some places and down from others
     return (length, d) if low.axes[pointer].contiguity[d] >= length else (0, d)
 
 
