@@ -90,11 +90,15 @@ ZM_TAIL(zm_bf16, zm_vbf16)
 #undef ZM_TAIL
 #endif
 
+#if defined(__AVX512DQ__)
+// A bit for each lane whose mask is not 0: all bits where lanes were compared, but 1 where a bool took part (`b & (x < y)`).
+ZM_FN uint16_t zm_on(zm_vi mask) { return __builtin_ia32_cvtd2mask512((zm_vi)(mask != 0)); }
+#endif
 // Lanes on which a mask is off are not touched; a load gives `other` there.
 template <class T, class O> ZM_FN zm_wide<T> zm_get(const T* p, zm_lanes i, zm_vi mask, O other) {
     zm_wide<T> rest = zm_as_wide(other);
 #if defined(__AVX512VL__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
-    uint16_t on = __builtin_ia32_cvtd2mask512(mask);
+    uint16_t on = zm_on(mask);
     if constexpr (sizeof(T) == 4) return (zm_wide<T>)__builtin_ia32_loadups512_mask((const float*)(p + i.at), (zm_vf)rest, on);
     else {
         using S = zm_vec<short, 16>;
@@ -111,7 +115,7 @@ template <class T, class O> ZM_FN zm_wide<T> zm_get(const T* p, zm_lanes i, zm_v
 template <class T, class V> ZM_FN void zm_put(T* p, zm_lanes i, V value, zm_vi mask) {
     zm_wide<T> v = zm_as_wide(value);
 #if defined(__AVX512VL__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
-    uint16_t on = __builtin_ia32_cvtd2mask512(mask);
+    uint16_t on = zm_on(mask);
     if constexpr (sizeof(T) == 4) __builtin_ia32_storeups512_mask((float*)(p + i.at), (zm_vf)v, on);
     else {
         using S = zm_vec<short, 16>;
@@ -158,7 +162,7 @@ ZM_FN zm_vi zm_lookup(zm_vi table, zm_vi at) {
 }
 ZM_FN bool zm_all(zm_vi mask) {
 #if defined(__AVX512DQ__)
-    return __builtin_ia32_cvtd2mask512(mask) == 0xffff;
+    return zm_on(mask) == 0xffff;
 #else
     int32_t all = -1;
     for (int k = 0; k < ZM_LANES; ++k) all &= mask[k];
