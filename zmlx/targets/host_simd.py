@@ -117,6 +117,8 @@ SPELL = DIVISION | {
     "minimum_nan": "zm_select(({0} < {1}) | ({0} != {0}), {0}, {1})",
     "maximum_nan": "zm_select(({0} > {1}) | ({0} != {0}), {0}, {1})",
 }
+# Of conditions: a bool that is the same in all lanes becomes a mask of all bits first.
+MASKS = {"invert": "~{0}", **{n: f"zm_mask({{0}}) {sign} zm_mask({{1}})" for n, sign in (("and", "&"), ("or", "|"), ("xor", "^"))}}
 
 
 def spelled(op: Op) -> str | None:
@@ -124,6 +126,6 @@ def spelled(op: Op) -> str | None:
     elem = op.operands[0].type.elem
     if op.name in ("minimum", "maximum") and elem is not dt.float32:
         return f"zm_wide_{op.name[:3]}({{0}}, {{1}})"
-    if op.name == "invert" and elem is dt.int1:
-        return "~{0}"
+    if elem is dt.int1 and op.name in MASKS:
+        return MASKS[op.name]
     return SPELL.get(op.name)

@@ -90,9 +90,11 @@ ZM_TAIL(zm_bf16, zm_vbf16)
 #undef ZM_TAIL
 #endif
 
+// A condition of lanes: all bits of a lane, or none.
+ZM_FN zm_vi zm_mask(zm_vi m) { return m; }
+ZM_FN zm_vi zm_mask(bool b) { return zm_spread(b ? -1 : 0); }
 #if defined(__AVX512DQ__)
-// A bit for each lane whose mask is not 0: all bits where lanes were compared, but 1 where a bool took part (`b & (x < y)`).
-ZM_FN uint16_t zm_on(zm_vi mask) { return __builtin_ia32_cvtd2mask512((zm_vi)(mask != 0)); }
+ZM_FN uint16_t zm_on(zm_vi mask) { return __builtin_ia32_cvtd2mask512(mask); }  // a bit for each lane
 #endif
 // Lanes on which a mask is off are not touched; a load gives `other` there.
 template <class T, class O> ZM_FN zm_wide<T> zm_get(const T* p, zm_lanes i, zm_vi mask, O other) {
