@@ -113,3 +113,18 @@ def test_a_tile_and_its_mirror(each_target: str, dtype: mx.Dtype, n: int) -> Non
     with zmlx.use_target(each_target):
         got = mirrored_kernel[1,](x, zmlx.empty((2 * n,), dtype), N=n)
     assert mx.array_equal(got, mx.concatenate([x[::-1], x]))
+
+
+@zmlx.jit
+def narrow_kernel(x_ptr, out_ptr, N: tl.constexpr):
+    """A constant first: what C computes in int wraps before it is used."""
+    x = tl.load(x_ptr + tl.arange(0, N))
+    tl.store(out_ptr + tl.arange(0, N), (tl.full((N,), 127, tl.int8) - x) % 7)
+
+
+def test_narrow_integers_wrap_between_operations(each_target: str) -> None:
+    x = np.arange(-128, 128, dtype=np.int8)
+    wrapped = (127 - x.astype(np.int32)).astype(np.int8).astype(np.int32)
+    with zmlx.use_target(each_target):
+        got = narrow_kernel[1,](mx.array(x), zmlx.empty((256,), mx.int8), N=256)
+    assert np.array_equal(np.array(got), np.fmod(wrapped, 7))

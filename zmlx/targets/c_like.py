@@ -238,7 +238,7 @@ class CPrinter:
         text = spell.format(*args, T=kind, **attrs)
         if op.results and isinstance(op.results[0].type, Type) and not op.results[0].type.is_pointer and op.has("elementwise"):
             d = op.results[0].type.dtype
-            if d.is_int and not d.is_bool and d.bits < 32 and not text.startswith(kind):
+            if d.is_int and not d.is_bool and d.bits < 32 and not (text.startswith(kind) and wrapped(text[len(kind) :])):
                 text = self.cast_text(f"({text})", d)  # C computes in int
         return text
 
