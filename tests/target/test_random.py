@@ -10,10 +10,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import cuda_host
 import pytest
 import random_kernels
 from execute import Arrays, Case, assert_equal, interpret, run, texts, traced
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from zmlx import dtypes as dt
@@ -87,3 +88,13 @@ def test_passes_agree_and_gpu_texts_print(seed: int, size: int, folder: Path) ->
     case = build(START + seed, size, folder, wide=False)
     assert_equal(interpret(case), interpret(case, optimized=False), case.fn, what=f"seed {START + seed}, size {size}")
     assert set(texts(case)) == {"cuda", "metal"}
+
+
+@QUICK
+@given(seed=st.integers(0, 1 << 30), size=st.integers(2, 6))
+@example(seed=36 - START, size=5)  # a tile and its mirror in one thread
+def test_cuda_text_on_a_host(seed: int, size: int, folder: Path) -> None:
+    case = build(START + seed, size, folder, wide=True)
+    if cuda_host.runs(case):
+        got = cuda_host.run(case, folder, f"cuda_{START + seed}_{size}")
+        compare(got, interpret(case, optimized=False), case, f"seed {START + seed}, size {size}: cuda's text on the host")
