@@ -33,7 +33,7 @@ VERIFY = Knob("ZMLX_VERIFY", "0", "1 verifies the IR after every pass")
 DUMP_DIR = Knob("ZMLX_DUMP_DIR", "", "folder that receives the IR of every compiled kernel, stage by stage")
 SANITIZE = Knob("ZMLX_SANITIZE", "0", "1 checks every kernel that the simulator runs (target metal-sim, zmlx.simulator.metal_kernel)")
 SIM_OPT = Knob("ZMLX_SIM_OPT", "", "optimisation of simulated kernels, e.g. -O0 to compile sooner; empty means the simulator's own")
-DOT = Knob("ZMLX_DOT", "auto", "how tl.dot multiplies: auto takes matrix instructions where they serve, plain none; read at compilation")
+DOT = Knob("ZMLX_DOT", "auto", "how tl.dot multiplies: auto takes what serves, threads copies all operands by threads, plain takes no matrix instructions; read at compilation")
 AUTOTUNE = Knob(
     "ZMLX_AUTOTUNE",
     "on",
@@ -70,9 +70,14 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def plain_dot() -> bool:
-    """Whether tl.dot is to be lowered without matrix instructions; a part of the key of every compiled kernel."""
+def dot() -> str:
+    """How tl.dot is to be lowered: "auto", "threads" or "plain"; a part of the key of every compiled kernel."""
     named = DOT.get()
-    if named not in ("auto", "plain"):
-        raise ArgumentError(f"{DOT.name}={named!r} is unknown: set it to auto or plain")
-    return named == "plain"
+    if named not in ("auto", "threads", "plain"):
+        raise ArgumentError(f"{DOT.name}={named!r} is unknown: set it to auto, threads or plain")
+    return named
+
+
+def plain_dot() -> bool:
+    """Whether tl.dot is to be lowered without matrix instructions."""
+    return dot() == "plain"

@@ -238,7 +238,7 @@ class JitFunction(JitCallable):
         gpu = target_of(target).is_simt
         # On the host the text is the same, whatever an array held; the launch prepares its content.
         inout = [name for name in arrays if gpu and not bound[name].fresh]
-        stages, plain = num_stages if gpu else None, "plain" * knobs.plain_dot() + "scalar" * (knobs.CPU_SIMD.get() == "0")
+        stages, plain = num_stages if gpu else None, knobs.dot().removeprefix("auto") + "scalar" * (knobs.CPU_SIMD.get() == "0")
         key = "\n".join((signature.describe(args), target, str(num_warps), str(stages), ",".join(inout), "ir" * ir_texts, plain))
         found = self._compiled.get(key)
         if found is None:

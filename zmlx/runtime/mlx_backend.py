@@ -125,18 +125,21 @@ class CudaKernel(GpuKernel):
         self.pack = packer(scalars, {"?": "3x"})
         self.words = struct.Struct(f"<{sum(2 if s.dtype.bits == 64 else 1 for s in scalars)}i").unpack
         self.threadgroup = (compiled.threads, 1, 1)
+        self.workspace = compiled.workspace_bytes
 
     def spilled_bytes(self) -> int:
         return cuda_driver.local_bytes(self.cubin, self.compiled.entry)
 
     def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
-        threads = self.compiled.threads
-        return mx.fast.precompiled_cuda_kernel(
+        threads, dtypes = self.compiled.threads, self.dtypes
+        if self.workspace:  # one more output, which nobody keeps: no other launch has it at the same time
+            shapes, dtypes = [*shapes, (grid[0] * grid[1] * grid[2] * self.workspace,)], [*dtypes, mx.uint8]
+        outs = mx.fast.precompiled_cuda_kernel(
             name=self.compiled.entry,
             compiled_source=self.cubin,
             inputs=inputs,
             output_shapes=shapes,
-            output_dtypes=self.dtypes,
+            output_dtypes=dtypes,
             scalars=self.words(self.pack(*scalars)),
             grid=(grid[0] * threads, grid[1], grid[2]),
             threadgroup=self.threadgroup,
@@ -145,6 +148,7 @@ class CudaKernel(GpuKernel):
             ensure_row_contiguous=True,
             stream=stream,
         )
+        return outs[:-1] if self.workspace else outs
 
     def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
         return mx.fast.precompiled_cuda_kernel(

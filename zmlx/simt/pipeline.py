@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zmlx import dtypes as dt
+from zmlx import knobs
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Elem
 from zmlx.ops import arith, compare, simt_mma
-from zmlx.simt import tensor
+from zmlx.passes.polynomial import ZERO, Polynomial, plane
+from zmlx.simt import bulk, tensor
 from zmlx.simt.convert import prepare
 from zmlx.simt.staging import Operand, copies_whole, is_load, layout_of, prepare_copy, stage
 
@@ -60,7 +62,10 @@ class Pipeline:
         # multiplies. And a product that goes on in the next iteration still reads its stage there.
         slack = 1 + (self.stages > 2 and len(self.products) > 1) + (self.crossing is not None)
         self.distance = max(1, self.stages - slack)
-        low.decided("stages", op, stages=self.stages, distance=self.distance, ahead=[a.operand.tile for a in self.ahead])
+        wanted = self.ahead and knobs.dot() == "auto"
+        self.bulk = bulk.plan(low, [a.operand for a in self.ahead], self._growth) if wanted else None
+        tiles = [a.operand.tile for a in self.ahead]
+        low.decided("stages", op, stages=self.stages, distance=self.distance, ahead=tiles, bulk=self.bulk is not None)
 
     def _outside(self, v: Value) -> bool:
         """Whether a value is made before the loop."""
@@ -72,6 +77,17 @@ class Pipeline:
             return None
         by = end.op.operands[1] if end.op.operands[0] is arg else end.op.operands[0]
         return by if self._outside(by) or (by.op is not None and by.op.has("constant")) else None
+
+    def _growth(self, v: Value) -> Polynomial | None:
+        """What a scalar grows by in an iteration."""
+        if v is self.region.args[0]:
+            by: Value | None = self.op.operands[2]
+        elif v in self.region.args:
+            by = self.increments[self.region.args.index(v) - 1]
+        else:
+            return ZERO if self._outside(v) else None
+        found = plane(by) if by is not None else None
+        return found.start if found is not None else None
 
     def _slice(self, x: Operand) -> set[Op] | None:
         """The ops of the body that a load follows from, if it can be made early."""
@@ -145,7 +161,13 @@ class Pipeline:
                 for a, array in zip(self.ahead, arrays[len(self.fixed) : -1], strict=True):
                     a.array = array
                     prepare_copy(low, a.operand)
-                self._ring("make")
+                first = self._bound([bounds[0], *self._carried(inits, lambda v, by: v)])
+                if self.bulk:
+                    with first:
+                        self.bulk.test(bounds)
+                self._ring("make", *([self.bulk.ready] if self.bulk else []))  # type: ignore[list-item]
+                if self.bulk:
+                    self.bulk.describe([a.array for a in self.ahead])  # type: ignore[misc]
                 for s in range(self.distance):
                     self._copies(bounds, [bounds[0], *inits], s, e.constant(s), None)
             # Products end where the loop has run: ptxas gives up overlapping them where the end joins another path.
@@ -219,12 +241,28 @@ class Pipeline:
         index = e.convert(args[0], dt.int64)
         exists = e.value(compare.lt, later(index, step), e.convert(high, dt.int64))
         with e.guard(exists), self._bound([later(args[0], step), *self._carried(args[1:], later)]):
-            if phase is not None:
-                self._ring("freed", slot, phase)
-            for a in self.ahead:
-                assert a.array is not None
-                stage(low, a.operand, a.array, e.mul(slot, a.operand.size))
-            self._ring("fill", slot)
+            if self.bulk is None:
+                self._by_threads(slot, phase)
+                return
+            assert self.bulk.ready is not None
+            with e.branch(self.bulk.ready) as (then, rest):
+                lane, warp = low.thread()
+                with e.at(then), e.guard(e.equals(warp, 0)):
+                    if phase is not None:
+                        self._ring("freed", slot, phase)
+                    with e.guard(e.equals(lane, 0)):
+                        self.bulk.copy([a.array for a in self.ahead], self.ring, slot, self.stages)  # type: ignore[arg-type,misc]
+                with e.at(rest):
+                    self._by_threads(slot, phase)
+
+    def _by_threads(self, slot: Value, phase: Value | None) -> None:
+        """All threads copy their part of a stage."""
+        if phase is not None:
+            self._ring("freed", slot, phase)
+        for a in self.ahead:
+            assert a.array is not None
+            stage(self.low, a.operand, a.array, self.low.e.mul(slot, a.operand.size))
+        self._ring("fill", slot)
 
     def _carried(self, args: list[Value], later: object) -> list[Value | None]:
         out: list[Value | None] = []

@@ -100,7 +100,8 @@ def _compile(
     printer = _PRINTERS[target.dialect](simt, target)
     header = ""
     if isinstance(printer, CudaPrinter):
-        headers = ["cuda.h", "cuda_vector.h", *(["cuda_mma.h"] if any(op.name == "mma" for op in simt.walk()) else [])]
+        used = {op.name for op in simt.walk()}
+        headers = ["cuda.h", "cuda_vector.h", *(["cuda_mma.h"] if "mma" in used else []), *(["cuda_bulk.h"] if "bulk_map" in used else [])]
         source = printer.text(arrays, scalars, token, "".join(map(prelude, headers)), entry)
     elif isinstance(printer, MetalPrinter):
         headers = ["metal.h", "metal_vector.h", *(["metal_matrix.h"] if any(op.name == "fragment_mac" for op in simt.walk()) else [])]
@@ -118,7 +119,7 @@ def _compile(
     return Compiled(
         target.name, entry, source, tile_ir, simt_ir, simt.attrs["num_warps"], threads, dynamic, printer.scratch_bytes, params, header,
         tuple(sorted(inout)), LineMap.of(printer.where) if target.maps_lines else LineMap(),
-        isinstance(printer, HostPrinter) and printer.debug,
+        isinstance(printer, HostPrinter) and printer.debug, printer.workspace_bytes if isinstance(printer, CudaPrinter) else 0,
     )  # fmt: skip
 
 

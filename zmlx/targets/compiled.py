@@ -89,6 +89,7 @@ class Compiled:
     inout           written arrays whose old content the text carries over
     line_map        the user's line behind each line of the source; of the target metal-sim only
     reports         the kernel prints or asserts
+    workspace_bytes device memory that each program needs for itself, in an array that follows the outputs
     """
 
     target: str
@@ -105,6 +106,7 @@ class Compiled:
     inout: tuple[str, ...] = ()
     line_map: LineMap = LineMap()
     reports: bool = False
+    workspace_bytes: int = 0
 
     def to_json(self) -> str:
         data = asdict(replace(self, line_map=LineMap())) | {"line_map": self.line_map.pack()}

@@ -14,6 +14,9 @@ from zmlx.targets.c_text import atom
 from zmlx.targets.compiled import ParamInfo
 from zmlx.targets.target import Target
 
+MAP_BYTES = 128  # of what describes a matrix to the copying hardware
+PAIR_SHARED = 113 * 1024  # bytes for each of two programs on one processor; of its 65536 registers each thread of 512 has 128
+PAIR_REGISTERS = 96  # of them for accumulators
 STATIC_SHARED = 48 * 1024  # what a kernel may declare; more is asked for at launch
 
 
@@ -52,6 +55,8 @@ class CudaPrinter(CPrinter):
         self.depth = 0
         self.block(self.fn.body)
         body, self.lines = self.lines, []
+        if self.workspace_bytes:
+            params.insert(len(arrays) + token, "unsigned char* zm_workspace")
         shared = []
         if self.shared_bytes > STATIC_SHARED:
             shared = [f"{self.indent}extern __shared__ __align__(1024) unsigned char zm_shared[];"]
@@ -61,8 +66,15 @@ class CudaPrinter(CPrinter):
         if self.addresses:
             shared.append(f"{self.indent}const unsigned zm_base = zm_start(zm_shared);")
             shared.append(f"{self.indent}const int zm_warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);")
-        head = f'extern "C" __global__ void __launch_bounds__({threads})\n{entry}({", ".join(params)}) {{'
+        bounds = f"{threads}, 2" if self.workspace_bytes and self.pairs() else threads
+        head = f'extern "C" __global__ void __launch_bounds__({bounds})\n{entry}({", ".join(params)}) {{'
         return "\n".join([prelude, head, *joined, *shared, *body, "}", ""])
+
+    def pairs(self) -> bool:
+        """Whether two programs are to share a processor: where shared memory and the accumulators leave room for a second."""
+        results = {op.operands[0] for op in self.fn.walk() if op.name == "mma"}
+        held = sum(v.type.size for v in results)  # type: ignore[union-attr]
+        return self.shared_bytes <= PAIR_SHARED and self.fn.attrs["threads"] <= 256 and held <= PAIR_REGISTERS
 
     def special(self, number: float, d: DType) -> str:
         text = "NAN" if math.isnan(number) else "INFINITY"
@@ -106,6 +118,11 @@ class CudaPrinter(CPrinter):
         at = self.use(index)
         return f"zm_base + {array.op.attrs['offset']} + {atom(at)} * {element_bytes(array.type.elem)}"  # type: ignore[union-attr]
 
+    def shared_start(self, array: Value) -> str:
+        """The address of an array in shared memory."""
+        self.addresses = True
+        return f"zm_base + {array.op.attrs['offset']}"  # type: ignore[union-attr]
+
     def op_copy_async(self, op: Op) -> None:
         self.flush(op)
         pointer, array, index = op.operands
@@ -114,12 +131,36 @@ class CudaPrinter(CPrinter):
     def op_ring(self, op: Op) -> None:
         self.flush(op)
         do, stages = op.attrs["do"], op.attrs["stages"]
-        self.addresses = True
         array = op.operands[0]
-        operands = [f"zm_base + {array.op.attrs['offset']}", *(self.use(v) for v in op.operands[1:])]  # type: ignore[union-attr]
+        operands = [self.shared_start(array), *(self.use(v) for v in op.operands[1:])]
         if do == "make":
-            operands.append(str(self.fn.attrs["threads"]))
-        self.line(f"zm_ring_{do}{'' if do in ('fill', 'filled') else f'<{stages}>'}({', '.join(operands)});")
+            threads = str(self.fn.attrs["threads"])
+            operands[1:] = [f"{atom(operands[1])} ? 1 : {threads}" if operands[1:] else threads]
+        if do == "expect":
+            operands.append(str(op.attrs["bytes"]))
+        self.line(f"zm_ring_{do}{'' if do in ('fill', 'filled', 'expect') else f'<{stages}>'}({', '.join(operands)});")
+
+    workspace_bytes = 0  # of device memory that a program has to itself: its maps for bulk copies
+
+    def map_of(self, op: Op) -> str:
+        self.workspace_bytes = MAP_BYTES * int(op.attrs["count"])
+        return f"zm_bulk_at(zm_workspace, {op.attrs['number']}, {op.attrs['count']})"
+
+    def op_bulk_map(self, op: Op) -> None:
+        self.flush(op)
+        base, stride, columns, rows, array = op.operands
+        scratch = self.shared_start(array)
+        operands = [self.map_of(op), scratch, *(self.use(v) for v in (base, stride, columns, rows))]
+        elem = base.type.elem.elem  # type: ignore[union-attr]
+        self.line(f"zm_bulk_map<{op.attrs['row_bytes']}, {op.attrs['box']}, {elem.itemsize}>({', '.join(operands)});")
+
+    def op_bulk_copy(self, op: Op) -> None:
+        self.flush(op)
+        column, row, array, index, ring, stage = op.operands
+        operands = [self.map_of(op), self.place(array, index), self.shared_start(ring), *(self.use(v) for v in (stage, column, row))]
+        attrs = op.attrs
+        config = (attrs["row_bytes"], attrs["box"], attrs["panels"], array.type.elem.itemsize)  # type: ignore[union-attr]
+        self.line(f"zm_bulk_copy<{', '.join(map(str, config))}>({', '.join(operands)});")
 
     def op_mma(self, op: Op) -> None:
         self.flush(op)

@@ -43,6 +43,7 @@ def recorded() -> Iterator[list[Launch]]:
 
     def call(self: Any, inputs: list[mx.array], shapes: list[Any], scalars: Any, grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
         sizes = [math.prod(shape) * dtype.size for shape, dtype in zip(shapes, self.dtypes, strict=True)]
+        sizes += [math.prod(grid) * self.workspace] * (self.workspace > 0)
         raw = [np.array(mx.contiguous(x).reshape(-1).view(mx.uint8)).tobytes() for x in inputs]
         words = list(self.words(self.pack(*scalars)))
         launches.append(Launch(self.compiled.entry, self.cubin, raw, sizes, words, grid, self.compiled.threads, self.compiled.shared_bytes))
