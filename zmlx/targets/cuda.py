@@ -6,7 +6,7 @@ import math
 
 from zmlx import dtypes as dt
 from zmlx.dtypes import DType
-from zmlx.ir.core import Function, Op, Value
+from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import Pointer, Type
 from zmlx.simt.shared import element_bytes
 from zmlx.targets.c_like import CPrinter
@@ -72,9 +72,14 @@ class CudaPrinter(CPrinter):
 
     def pairs(self) -> bool:
         """Whether two programs are to share a processor: where shared memory and the accumulators leave room for a second."""
-        results = {op.operands[0] for op in self.fn.walk() if op.name == "mma"}
-        held = sum(v.type.size for v in results)  # type: ignore[union-attr]
-        return self.shared_bytes <= PAIR_SHARED and self.fn.attrs["threads"] <= 256 and held <= PAIR_REGISTERS
+
+        def held(block: Block) -> int:
+            """Registers of the accumulators of one loop's products."""
+            results = {op.operands[0] for op in block.ops if op.name == "mma"}
+            own = sum(v.type.size for v in results)  # type: ignore[union-attr]
+            return max([own, *(held(region) for op in block.ops for region in op.regions)])
+
+        return self.shared_bytes <= PAIR_SHARED and self.fn.attrs["threads"] <= 256 and held(self.fn.body) <= PAIR_REGISTERS
 
     def special(self, number: float, d: DType) -> str:
         text = "NAN" if math.isnan(number) else "INFINITY"
