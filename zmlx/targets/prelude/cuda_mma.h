@@ -43,11 +43,12 @@ template <int N> ZM_FN void zm_copies_wait() { asm volatile("cp.async.wait_group
 // A ring of S stages, at an address in shared memory: S barriers that say that a stage is filled, S that it is free again. A
 // thread so waits for those whose work it needs, not for all to be where it is. `phase`: whether the ring has been round an odd
 // number of times.
-template <int S> ZM_FN void zm_ring_make(unsigned ring, int threads) {
+// arrivals: that fill a stage.
+template <int S> ZM_FN void zm_ring_make(unsigned ring, int arrivals) {
     if (threadIdx.x == 0) {
 #pragma unroll
         for (int i = 0; i < 2 * S; ++i)
-            asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(ring + 8 * i), "r"(i < S ? threads : threads / 32) : "memory");
+            asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(ring + 8 * i), "r"(i < S ? arrivals : (int)blockDim.x / 32) : "memory");
     }
     __syncthreads();
 }
