@@ -13,7 +13,7 @@ from zmlx import knobs
 
 @contextmanager
 def dot_is(how: str) -> Iterator[None]:
-    """ZMLX_DOT for the `with` body: "auto" or "plain"."""
+    """ZMLX_DOT for the `with` body: "auto", "threads" or "plain"."""
     old = os.environ.get(knobs.DOT.name)
     os.environ[knobs.DOT.name] = how
     try:
@@ -25,10 +25,10 @@ def dot_is(how: str) -> Iterator[None]:
             os.environ[knobs.DOT.name] = old
 
 
-def both(kernel: Any, call: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """call(kernel) under ZMLX_DOT=auto and plain; each gets a kernel of its own, since one that was launched stays as it is."""
+def both(kernel: Any, call: Callable[[Any], Any]) -> list[Any]:
+    """call(kernel) under each ZMLX_DOT; each gets a kernel of its own, since one that was launched stays as it is."""
     results = []
-    for how in ("auto", "plain"):
+    for how in ("auto", "threads", "plain") if zmlx.default_target() == "cuda" else ("auto", "plain"):
         with dot_is(how):
             results.append(call(zmlx.jit(kernel.fn)))
-    return results[0], results[1]
+    return results

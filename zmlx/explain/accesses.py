@@ -119,7 +119,13 @@ def _early(scene: Scene, op: Op) -> str:
     if decision is None or op.results[0] not in decision.facts["ahead"]:
         return ""
     n = count(decision.facts["distance"], "iteration")
-    return f" The copy starts {n} before it is needed; threadgroup memory holds {decision.facts['stages']} of them."
+    words = f" The copy starts {n} before it is needed; threadgroup memory holds {decision.facts['stages']} of them."
+    if decision.facts["bulk"]:
+        return words + (
+            " On Hopper one thread asks the copying hardware for the whole tile, where the matrix and its rows begin at multiples of 16"
+            " bytes and the loop has 4 iterations or more; else all threads copy."
+        )
+    return words + f" All threads copy, 16 bytes at a time: {decision.facts['why']}."
 
 
 def _mask_words(scene: Scene, op: Op, width: int, words: bool) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zmlx import dtypes as dt
+from zmlx import knobs
 from zmlx.ir.core import Value
 from zmlx.ops import arith, compare, simt_mma
 from zmlx.passes.polynomial import ZERO, Polynomial, plane
@@ -232,10 +233,15 @@ class Bulk:
             e.create(simt_mma.bulk_copy, [column, row, array, at, ring, stage], attrs)
 
 
-def plan(low: Lowering, operands: list[Operand], growth: Growth) -> Bulk | None:
-    """Bulk copies for the operands of a loop, if all of them are boxes, and large."""
+def plan(low: Lowering, operands: list[Operand], growth: Growth) -> tuple[Bulk | None, str]:
+    """Bulk copies for the operands of a loop, if all of them are boxes, and large; else why not."""
+    if knobs.dot() == "threads":
+        return None, f"{knobs.DOT.name}=threads is set"
     if sum(x.size * x.elem.itemsize for x in operands) < LEAST_BYTES:
-        return None
+        return None, f"an iteration has less than {LEAST_BYTES // 1024} KB of them"
     boxes = [box(x, growth) for x in operands]
-    return Bulk(low, [b for b in boxes if b is not None]) if operands and None not in boxes else None
-
+    found = [b for b in boxes if b is not None]
+    if len(found) < len(boxes):
+        names = ", ".join(x.tile.name or "one" for x, b in zip(operands, boxes, strict=True) if b is None)
+        return None, f"not all are boxes of a matrix with masks at its edges and 0 beyond ({names})"
+    return Bulk(low, found), ""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zmlx import dtypes as dt
-from zmlx import knobs
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Elem
 from zmlx.ops import arith, compare, simt_mma
@@ -62,10 +61,9 @@ class Pipeline:
         # multiplies. And a product that goes on in the next iteration still reads its stage there.
         slack = 1 + (self.stages > 2 and len(self.products) > 1) + (self.crossing is not None)
         self.distance = max(1, self.stages - slack)
-        wanted = self.ahead and knobs.dot() == "auto"
-        self.bulk = bulk.plan(low, [a.operand for a in self.ahead], self._growth) if wanted else None
+        self.bulk, why = bulk.plan(low, [a.operand for a in self.ahead], self._growth) if self.ahead else (None, "")
         tiles = [a.operand.tile for a in self.ahead]
-        low.decided("stages", op, stages=self.stages, distance=self.distance, ahead=tiles, bulk=self.bulk is not None)
+        low.decided("stages", op, stages=self.stages, distance=self.distance, ahead=tiles, bulk=self.bulk is not None, why=why)
 
     def _outside(self, v: Value) -> bool:
         """Whether a value is made before the loop."""
