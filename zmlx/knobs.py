@@ -33,7 +33,11 @@ VERIFY = Knob("ZMLX_VERIFY", "0", "1 verifies the IR after every pass")
 DUMP_DIR = Knob("ZMLX_DUMP_DIR", "", "folder that receives the IR of every compiled kernel, stage by stage")
 SANITIZE = Knob("ZMLX_SANITIZE", "0", "1 checks every kernel that the simulator runs (target metal-sim, zmlx.simulator.metal_kernel)")
 SIM_OPT = Knob("ZMLX_SIM_OPT", "", "optimisation of simulated kernels, e.g. -O0 to compile sooner; empty means the simulator's own")
-DOT = Knob("ZMLX_DOT", "auto", "how tl.dot multiplies: auto takes what serves, threads copies all operands by threads, plain takes no matrix instructions; read at compilation")
+DOT = Knob(
+    "ZMLX_DOT",
+    "auto",
+    "how tl.dot multiplies: auto takes what serves, threads no copying hardware, plain no matrix instructions either; read at compilation",
+)
 AUTOTUNE = Knob(
     "ZMLX_AUTOTUNE",
     "on",

@@ -21,7 +21,9 @@ copies_wait = define("copies_wait", (), none(0), attrs=("count",), traits="effec
 # stage); expect (`bytes` of a stage, which bulk copies bring). make takes whether they do, in the place of a stage.
 ring = define("ring", ("ring", "stage?", "phase?"), lambda types, attrs, regions: (), attrs=("do", "stages", "bytes"), traits="effect")
 # Whether this machine copies boxes of a matrix by itself, and here is room for what describes them (zm_bulk_…).
-bulk_ready = define("bulk_ready", (), lambda types, attrs, regions: (Type(dt.int1),), traits="pure", spell={"cuda": "zm_bulk_ready(zm_workspace)"})
+bulk_ready = define(
+    "bulk_ready", (), lambda types, attrs, regions: (Type(dt.int1),), traits="pure", spell={"cuda": "zm_bulk_ready(zm_workspace)"}
+)
 # Describes map `number` of a program's `count`: a matrix at `base` of `columns` by `rows`, rows `stride` bytes apart, of which
 # boxes of `box` rows will be copied. Warp 0 does so; array is shared memory that it may use until it has.
 bulk_map = define(

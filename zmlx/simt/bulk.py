@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
 
 LEAST_BYTES = 16 * 1024  # of an iteration's operands, and
+LEAST_DISTANCE = 2  # iterations that copies are ahead: one thread waits for all warps before it asks, which must not be felt
 LEAST_TRIPS = 4  # of the loop: for less, to describe the matrices takes longer than it saves
 MOST_ROWS = 256  # of a box
 MOST_STRIDE = 1 << 40  # bytes
@@ -40,7 +41,7 @@ class Box:
     base: Polynomial  # of the matrix, in elements beyond the root
     stride: Polynomial  # elements from a row of the matrix to the next
     starts: tuple[Polynomial, Polynomial]
-    ends: tuple[tuple[Polynomial, ...], tuple[Polynomial, ...]]
+    ends: tuple[tuple[Polynomial, ...], ...]
 
     @property
     def panels(self) -> int:
@@ -65,7 +66,8 @@ def box(x: Operand, growth: Growth) -> Box | None:
     edges = _edges(load.operands[1], growth) if len(load.operands) > 1 else {}
     if edges is None or address.steps[x.along].known != 1:
         return None
-    starts, ends = [ZERO, ZERO], [(Polynomial.constant(x.shape[0]),), (Polynomial.constant(x.shape[1]),)]
+    starts = [ZERO, ZERO]
+    ends: list[tuple[Polynomial, ...]] = [(Polynomial.constant(n),) for n in x.shape]
     for d, (start, found) in edges.items():
         starts[d], ends[d] = start, tuple(found)
     stride = address.steps[1 - x.along]
@@ -77,7 +79,7 @@ def box(x: Operand, growth: Growth) -> Box | None:
             starts[d], ends[d] = moves, (Polynomial.constant(NO_END),)
             base -= moves * address.steps[d]
     fixed = all((g := p.growth(growth)) is not None and not g.terms for p in (base, stride))
-    return Box(x, address.root, base, stride, (starts[0], starts[1]), (ends[0], ends[1])) if fixed else None
+    return Box(x, address.root, base, stride, (starts[0], starts[1]), tuple(ends)) if fixed else None
 
 
 def _quotient(p: Polynomial, by: Polynomial) -> Polynomial:
@@ -131,11 +133,12 @@ def _edge(term: Value) -> tuple[int, Polynomial, Polynomial] | None:
     small, large = sides
     if small is None or large is None or small.root is not None or any(s.terms for s in large.steps):
         return None
-    steps: tuple[Polynomial, ...] | None = small.steps
+    steps = small.steps
     for view in reversed(views):
-        steps = _seen_through(view.name, view.attrs, view.operands[0], steps)
-        if steps is None:
+        seen = _seen_through(view.name, view.attrs, view.operands[0], steps)
+        if seen is None:
             return None
+        steps = seen
     moving = [d for d, s in enumerate(steps) if s.terms]
     if len(moving) != 1 or steps[moving[0]].known != 1:
         return None
@@ -233,12 +236,14 @@ class Bulk:
             e.create(simt_mma.bulk_copy, [column, row, array, at, ring, stage], attrs)
 
 
-def plan(low: Lowering, operands: list[Operand], growth: Growth) -> tuple[Bulk | None, str]:
+def plan(low: Lowering, operands: list[Operand], distance: int, growth: Growth) -> tuple[Bulk | None, str]:
     """Bulk copies for the operands of a loop, if all of them are boxes, and large; else why not."""
     if knobs.dot() == "threads":
         return None, f"{knobs.DOT.name}=threads is set"
     if sum(x.size * x.elem.itemsize for x in operands) < LEAST_BYTES:
         return None, f"an iteration has less than {LEAST_BYTES // 1024} KB of them"
+    if distance < LEAST_DISTANCE:
+        return None, "they are one iteration ahead, and one thread that waits for all would be late"
     boxes = [box(x, growth) for x in operands]
     found = [b for b in boxes if b is not None]
     if len(found) < len(boxes):

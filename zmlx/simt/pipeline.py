@@ -61,7 +61,7 @@ class Pipeline:
         # multiplies. And a product that goes on in the next iteration still reads its stage there.
         slack = 1 + (self.stages > 2 and len(self.products) > 1) + (self.crossing is not None)
         self.distance = max(1, self.stages - slack)
-        self.bulk, why = bulk.plan(low, [a.operand for a in self.ahead], self._growth) if self.ahead else (None, "")
+        self.bulk, why = bulk.plan(low, [a.operand for a in self.ahead], self.distance, self._growth) if self.ahead else (None, "")
         tiles = [a.operand.tile for a in self.ahead]
         low.decided("stages", op, stages=self.stages, distance=self.distance, ahead=tiles, bulk=self.bulk is not None, why=why)
 
@@ -159,11 +159,10 @@ class Pipeline:
                 for a, array in zip(self.ahead, arrays[len(self.fixed) : -1], strict=True):
                     a.array = array
                     prepare_copy(low, a.operand)
-                first = self._bound([bounds[0], *self._carried(inits, lambda v, by: v)])
                 if self.bulk:
-                    with first:
+                    with self._bound([bounds[0], *self._carried(inits, lambda v, by: v)]):
                         self.bulk.test(bounds)
-                self._ring("make", *([self.bulk.ready] if self.bulk else []))  # type: ignore[list-item]
+                self._ring("make", *([self.bulk.ready] if self.bulk and self.bulk.ready else []))
                 if self.bulk:
                     self.bulk.describe([a.array for a in self.ahead])  # type: ignore[misc]
                 for s in range(self.distance):

@@ -140,7 +140,8 @@ def _spell(e: Emit, op: Op, operands: list[Value], target: Target) -> Value:
     return op.defn.expand(e, new, operands)
 
 
-INDICES = frozenset({"addptr", "get", "for", "copy_async", "put", "take", "mma", "ring", "bulk_copy", "bulk_map", "fragment_mac"})  # their integers are indices
+# Ops whose integers are indices.
+INDICES = frozenset({"addptr", "get", "for", "copy_async", "put", "take", "mma", "ring", "bulk_copy", "bulk_map", "fragment_mac"})
 COUNTERS = frozenset({"thread_id", "program_id", "num_programs", "constant"})
 
 
