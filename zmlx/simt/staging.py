@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from zmlx import dtypes as dt
 from zmlx.ir.core import Value
-from zmlx.ops import arith, simt_mma
+from zmlx.ops import arith, simt, simt_mma
 from zmlx.ops import memory as memory_ops
 from zmlx.simt import vectors
 from zmlx.simt.convert import prepare
@@ -154,22 +154,40 @@ def stage(low: Lowering, x: Operand, shared: Value, at: Value | int = 0) -> None
             e.create(simt_mma.publish)
             return
         # One test for all chunks of a thread: copies without branches between them are started together.
-        with e.branch(_all_whole(low, x, layout, inner, outer)) as (then, rest):
+        with e.branch(_all_whole(low, x, layout, inner, outer, aligned=True)) as (then, rest):
             with e.at(then), low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
                 base = frame.eval(x.tile.op.operands[0], layout)  # type: ignore[union-attr]
                 e.create(simt_mma.copy_async, [base, shared, e.as_value(e.add(frame.linear(layout, x.place), at))])
-            with e.at(rest), low.levels(Frame(low, None, 0, (), e.block), outer, kind="rolled") as frame:
-                _copy(low, x, layout, frame, inner, shared, e.add(frame.linear(layout, x.place), at))
             with e.at(rest):
+                if len(inner) < 2 or 1 << len(inner) < chunk:
+                    _by_chunk(low, x, layout, inner, outer, shared, at)
+                else:  # rows that start anywhere: through registers
+                    with e.branch(_all_whole(low, x, layout, inner, outer, aligned=False)) as (through, apart):
+                        with e.at(through), low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
+                            array = e.alloc(x.elem, chunk, "register", x.tile.name)
+                            base = frame.eval(x.tile.op.operands[0], layout)  # type: ignore[union-attr]
+                            e.create(simt.vload, [base, array], {"offset": 0, "width": chunk})
+                            place = e.as_value(e.add(frame.linear(layout, x.place), at))
+                            e.create(simt_mma.put, [shared, place, array], {"width": chunk})
+                        with e.at(apart):
+                            _by_chunk(low, x, layout, inner, outer, shared, at)
                 e.create(simt_mma.publish)
 
 
-def _all_whole(low: Lowering, x: Operand, layout: Layout, inner: Sequence[int], outer: list[list[int]]) -> Value:
-    """Whether all chunks of a thread can be copied as they are."""
+def _by_chunk(
+    low: Lowering, x: Operand, layout: Layout, inner: Sequence[int], outer: list[list[int]], shared: Value, at: Value | int
+) -> None:
+    """At the edges: each chunk as it can be copied. Kept short, since few programs run it."""
+    with low.levels(Frame(low, None, 0, (), low.e.block), outer, kind="rolled") as frame:
+        _copy(low, x, layout, frame, inner, shared, low.e.add(frame.linear(layout, x.place), at))
+
+
+def _all_whole(low: Lowering, x: Operand, layout: Layout, inner: Sequence[int], outer: list[list[int]], aligned: bool) -> Value:
+    """Whether all chunks of a thread are unmasked and, if asked, `aligned`, so that they can be copied as they are."""
     e, op = low.e, x.tile.op
     assert op is not None
     start = _start(low, op.operands[0], x.along)
-    whole = e.value(simt_mma.is_aligned, start, bytes=CHUNK) if start is not None else None
+    whole = e.value(simt_mma.is_aligned, start, bytes=CHUNK) if start is not None and aligned else None
     # Of `offsets < n`, with offsets that grow, a thread's last element speaks for all of them.
     last = Frame(low, Frame(low, None, 0, (), e.block), layout.registers - 1, range(len(layout.reg)), e.block)
     rest: list[Value] = []
@@ -178,13 +196,12 @@ def _all_whole(low: Lowering, x: Operand, layout: Layout, inner: Sequence[int], 
             whole = e.both(whole, last.eval(term, layout))
         else:
             rest.append(term)
-    if start is not None and not rest:
-        assert whole is not None
-        return whole
+    if not rest and (start is not None or not aligned):
+        return whole if whole is not None else e.constant(True, dt.int1)
     all_whole = e.alloc(dt.int1, 1, "register", "whole")
     e.set(all_whole, 0, whole if whole is not None else e.constant(True, dt.int1))
     with low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
-        base = None if start is not None else frame.eval(op.operands[0], layout)
+        base = frame.eval(op.operands[0], layout) if start is None and aligned else None
         e.set(all_whole, 0, e.value(arith.and_, e.get(all_whole, 0), _whole(low, layout, frame, inner, base, rest, x.along)))
     return e.get(all_whole, 0)
 

@@ -6,7 +6,7 @@ import math
 
 from zmlx import dtypes as dt
 from zmlx.dtypes import DType
-from zmlx.ir.core import Function, Op, Value
+from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import Pointer, Type
 from zmlx.simt.shared import element_bytes
 from zmlx.targets.c_like import CPrinter
@@ -15,6 +15,8 @@ from zmlx.targets.compiled import ParamInfo
 from zmlx.targets.target import Target
 
 MAP_BYTES = 128  # of what describes a matrix to the copying hardware
+PAIR_SHARED = 226 * 1024  # bytes for two programs on one processor; of its 65536 registers each thread of 512 has 128
+PAIR_REGISTERS = 96  # of them for accumulators at most; with less than half of that, there are enough anyway
 STATIC_SHARED = 48 * 1024  # what a kernel may declare; more is asked for at launch
 
 
@@ -64,8 +66,22 @@ class CudaPrinter(CPrinter):
         if self.addresses:
             shared.append(f"{self.indent}const unsigned zm_base = zm_start(zm_shared);")
             shared.append(f"{self.indent}const int zm_warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);")
-        head = f'extern "C" __global__ void __launch_bounds__({threads})\n{entry}({", ".join(params)}) {{'
+        bounds = f"{threads}, 2" if self.pairs() else threads
+        head = f'extern "C" __global__ void __launch_bounds__({bounds})\n{entry}({", ".join(params)}) {{'
         return "\n".join([prelude, head, *joined, *shared, *body, "}", ""])
+
+    def pairs(self) -> bool:
+        """Whether two programs are to share a processor, one with products where the other waits: shared memory and accumulators
+        leave room for a second, and the compiler, which does not know that, might take a few registers too many."""
+
+        def held(block: Block) -> int:
+            """Registers of the accumulators of one loop's products."""
+            results = {op.operands[0] for op in block.ops if op.name == "mma"}
+            own = sum(v.type.size for v in results)
+            return max([own, *(held(region) for op in block.ops for region in op.regions)])
+
+        enough = 2 * self.shared_bytes <= PAIR_SHARED and self.fn.attrs["threads"] <= 256
+        return enough and PAIR_REGISTERS // 2 <= held(self.fn.body) <= PAIR_REGISTERS
 
     def special(self, number: float, d: DType) -> str:
         text = "NAN" if math.isnan(number) else "INFINITY"
