@@ -280,7 +280,7 @@ def test_cuda_text_uses_the_matrix_units() -> None:
     ).source
     assert "zm_mma<zm_half, 128, 128, 64, 8, 1, 128, true, 128, false, 1>(acc" in text
     assert "zm_copy_async16(" in text and "zm_mma_wait<1>(acc)" in text
-    assert "zm_vload<8>(" in text, "rows that start anywhere go through registers, 16 bytes at once"
+    assert "zm_vload_shifted<8>(" in text, "rows that start anywhere go through registers, 16 bytes at once"
 
 
 @zmlx.jit
