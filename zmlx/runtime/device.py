@@ -18,6 +18,7 @@ NAMES = ("metal", "cuda", "cpu", "interpret", "metal-sim")  # best first
 _metal_is_available = mx.metal.is_available  # kept: the simulator may pretend for others that there is a Metal device
 _standing = ""  # in place of the environment's, for the whole process
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("zmlx_target", default=None)
+chosen = _chosen.get  # what `use_target` says here and now, or None
 
 
 @functools.lru_cache(maxsize=8)
