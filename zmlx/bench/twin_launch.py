@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
@@ -46,7 +47,8 @@ def recorded() -> Iterator[list[Recorded]]:
     """Collects the launches made in the `with` body, which still run: an autotuned kernel's with the configuration it chose."""
     launches: list[Recorded] = []
     keep: list[Any] = []  # objects whose ids are keys
-    slot: Any = Plan.launch
+    plans: Any = Plan  # each has a launch of its own, in a slot
+    slot: Any = plans.launch
 
     def launch(self: Plan, grid: Any, stream: Any, *values: Any) -> Any:
         kernel, num_warps, num_stages = self.origin
@@ -59,11 +61,11 @@ def recorded() -> Iterator[list[Recorded]]:
         made.written = {self.names[i]: mx.contiguous(values[i]) for i in self.written}
         return result
 
-    Plan.launch = launch  # type: ignore[method-assign,assignment]
+    plans.launch = property(lambda plan: partial(launch, plan), slot.__set__)
     try:
         yield launches
     finally:
-        Plan.launch = slot
+        plans.launch = slot
 
 
 def _reference(value: Any) -> Any:

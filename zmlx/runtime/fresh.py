@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import index
 from typing import Any
 
 import mlx.core as mx
@@ -66,15 +67,18 @@ class ZeroArray(FreshArray):
     zeroed = True
 
 
-@lru_cache(maxsize=32)
-def _zero(dtype: mx.Dtype) -> mx.array:
-    """What fresh arrays are a broadcast of: one cheap node, dropped unevaluated when a launch rebinds the array."""
-    return mx.array(False).astype(dtype) if dtype == mx.float64 else mx.array(0, dtype)
+@lru_cache(maxsize=1024)
+def _zeros_of(shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
+    """What fresh arrays of a kind share: one zero, broadcast. It is evaluated, so it is bound to no thread's stream."""
+    zero = mx.array(False).astype(dtype, mx.cpu) if dtype == mx.float64 else mx.array(0, dtype)
+    made = mx.broadcast_to(zero, shape, stream=mx.cpu)
+    mx.eval(made)
+    return made
 
 
 def _fresh(kind: type[FreshArray], shape: int | Sequence[int], dtype: mx.Dtype) -> mx.array:
-    made = mx.broadcast_to(_zero(dtype), (shape,) if isinstance(shape, int) else shape)
-    made.__class__ = kind  # costs a tenth of kind(made), which makes a second object
+    made = _zeros_of((index(shape),) if isinstance(shape, int) else tuple(map(index, shape)), dtype).__copy__()
+    made.__class__ = kind
     return made
 
 
@@ -88,7 +92,9 @@ def empty(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
 
 def empty_like(x: mx.array, dtype: mx.Dtype | None = None) -> mx.array:
     """`empty` with another array's shape and dtype."""
-    return _fresh(EmptyArray, x.shape, x.dtype if dtype is None else dtype)
+    made = _zeros_of(x.shape, x.dtype if dtype is None else dtype).__copy__()
+    made.__class__ = EmptyArray
+    return made
 
 
 def zeros(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:

@@ -60,9 +60,19 @@ def _copy_threads(n: int) -> int:
 
 
 class GpuKernel:
-    """A kernel loaded for a GPU; the subclasses know how to call it and how to copy."""
+    """A kernel loaded for a GPU; the subclasses know how to call it and how to copy.
+
+    execute  a launch, made by `executor`
+    call     the launch proper, of MLX; fixed: arguments of it that are the same for all launches
+    numbers  the text that ends its inputs and passes `bits`, the packed scalars; named: what else the text names
+    """
 
     device: Any = mx.gpu  # where a launch without stream= goes
+    execute: Callable[..., list[mx.array]]
+    call: Callable[..., list[mx.array]]
+    fixed: dict[str, Any]
+    numbers: str
+    named: dict[str, Any]
 
     def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         self.compiled, self.roles, self.scalars = compiled, tuple(roles), tuple(scalars)
@@ -73,21 +83,16 @@ class GpuKernel:
         self.dtypes = [signature.MLX_OF[roles[i].dtype] for i in self.makes] or [mx.uint32]
         # One value initialises all outputs: zeros, where any output needs them.
         self.init = 0.0 if any(roles[i].content == "zeros" for i in self.makes) else None
-        self.plain = layout(scalars, {"?": "3x"}).pack
         self.threadgroup = (compiled.threads, 1, 1)
 
-    def executor(self, call: Callable[..., list[mx.array]], fixed: dict[str, Any], number: str, names: dict[str, Any]) -> Callable[..., Any]:
-        """Writes `execute(self, arrays, scalars, grid, stream)`: it adds the launch to the graph and returns the new values of
-        the written arrays, in parameter order. Nothing is looked up there that is known here.
-
-        call    the launch proper, of MLX; fixed: arguments of it that are the same for all launches
-        number  the text that ends its inputs, and passes `bits`, the packed scalars; names: what is named in it
-        """
+    def executor(self, call: Callable[..., list[mx.array]]) -> Callable[..., Any]:
+        """Writes `execute(self, arrays, scalars, grid, stream)`: it adds the launch to the graph, by `call`, and returns the new
+        values of the written arrays, in parameter order. Nothing is looked up there that is known here."""
         arrays = [f"a{i}" for i in range(len(self.roles))]
         passed = [*(self.input(f"a{i}") for i in self.reads), *(f"c{i}" for i in self.keeps)]
         settled = {i: f"self.output(self.copy(c{i}, outs[0], stream), a{i}.shape)" for i in self.keeps}
         new = settled | {i: f"outs[{k}]" for k, i in enumerate(self.makes)}
-        fixed = fixed | {"output_dtypes": self.dtypes, "threadgroup": self.threadgroup, "init_value": self.init}
+        fixed = self.fixed | {"output_dtypes": self.dtypes, "threadgroup": self.threadgroup, "init_value": self.init}
         text = f"""
 def execute(self, arrays, scalars, grid, stream):
     [{", ".join(arrays)}] = arrays
@@ -101,13 +106,25 @@ def execute(self, arrays, scalars, grid, stream):
         bits = pack(*scalars)
     {"; ".join(f"c{i} = self.copy({self.input(f'a{i}')}, None, stream)" for i in self.keeps)}
     x, y, z = grid
-    outs = call(inputs=[{generated.listed(passed)}{number},
+    outs = call(inputs=[{generated.listed(passed)}{self.numbers},
         output_shapes=[{", ".join(f"a{i}.shape" for i in self.makes) or "(1,)"}],
         grid=(x * threads, y, z), stream=stream, {", ".join(f"{name}={name}" for name in fixed)})
     return {f"[{', '.join(new[i] for i in sorted(new))}]" if self.keeps else "outs"}
 """
-        env = {"device": self.device, "threads": self.compiled.threads, "plain": self.plain, "pack": packer(self.plain), "call": call}
-        return generated.function("execute", text, f"launch on {self.compiled.target}", env | fixed | names)
+        plain = layout(self.scalars, {"?": "3x"}).pack
+        env = {"device": self.device, "threads": self.compiled.threads, "plain": plain, "pack": packer(plain), "call": call}
+        return generated.function("execute", text, f"launch on {self.compiled.target}", env | fixed | self.named)
+
+    def bare(self, arrays: Sequence[mx.array], scalars: Sequence[Any], grid: tuple[int, int, int]) -> dict[str, Any]:
+        """The arguments of `self.call` for this launch of a kernel that keeps no array's content."""
+        seen: dict[str, Any] = {}
+
+        def note(**given: Any) -> list[mx.array]:
+            seen.update(given)
+            return []
+
+        self.executor(note)(self, arrays, scalars, grid, None)
+        return seen
 
     def refuse_empty(self, arrays: Sequence[mx.array]) -> None:
         """Raises ArrayError: one of them has no elements."""
@@ -137,9 +154,12 @@ class CudaKernel(GpuKernel):
     def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         super().__init__(compiled, roles, scalars)
         self.cubin = toolchain.build_cubin(compiled.source, toolchain.cuda_arch())
-        words = struct.Struct(f"<{sum(2 if s.dtype.bits == 64 else 1 for s in scalars)}i").unpack
-        fixed = {"name": compiled.entry, "compiled_source": self.cubin, "shared_memory": compiled.shared_bytes, "ensure_row_contiguous": True}
-        self.execute = MethodType(self.executor(mx.fast.precompiled_cuda_kernel, fixed, "], scalars=words(bits)", {"words": words}), self)
+        self.call = mx.fast.precompiled_cuda_kernel
+        self.fixed = {"name": compiled.entry, "compiled_source": self.cubin, "shared_memory": compiled.shared_bytes}
+        self.fixed["ensure_row_contiguous"] = True
+        words = sum(2 if s.dtype.bits == 64 else 1 for s in scalars)
+        self.numbers, self.named = "], scalars=words(bits)", {"words": struct.Struct(f"<{words}i").unpack}
+        self.execute = MethodType(self.executor(self.call), self)
 
     def spilled_bytes(self) -> int:
         return cuda_driver.local_bytes(self.cubin, self.compiled.entry)
@@ -198,8 +218,9 @@ class MetalKernel(GpuKernel):
             header=compiled.header,
             ensure_row_contiguous=True,
         )
-        known = {"packs": _Packs(), "padded": _padded}
-        self.execute = MethodType(self.executor(self.kernel, {}, "packs[bits]]" if scalars else "]", known), self)
+        self.call, self.fixed = self.kernel, {}
+        self.numbers, self.named = "packs[bits]]" if scalars else "]", {"packs": _Packs(), "padded": _padded}
+        self.execute = MethodType(self.executor(self.call), self)
 
     def input(self, array: str) -> str:
         return f"{array} if {array}.size >= {_LEAST} else padded({array}, stream)"
@@ -238,10 +259,10 @@ class SimulatedKernel(MetalKernel):
         self.kernel.python_line = compiled.line_map.place
         self.kernel.inout = frozenset(roles[i].symbol for i in self.keeps)
 
-    def executor(self, *args: Any) -> Callable[..., Any]:
+    def executor(self, call: Callable[..., list[mx.array]]) -> Callable[..., Any]:
         if not self.makes:
             self.init = 0.0  # nothing writes the token, which must not pass for a forgotten output
-        run = super().executor(*args)
+        run = super().executor(call)
 
         def execute(*launch: Any) -> Any:
             try:
