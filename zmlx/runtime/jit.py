@@ -126,7 +126,7 @@ class JitFunction(JitCallable):
         env: dict[str, Any] = {
             "_plans": self._plans, "_plan_of": self.plan_of, "_refuse": self._refuse, "_array": mx.array, "_empty": EmptyArray,
             "_key": signature.key, "_plain": signature.plain_key, "_constant": signature.constant_key,
-            "_chosen": device.chosen, "_target": device.default_target, "_int": int, "_float": float,
+            "_chosen": device.chosen, "_device": device, "_int": int, "_float": float,
         }  # fmt: skip
         positional: list[str] = []
         named: list[str] = []
@@ -142,7 +142,7 @@ class JitFunction(JitCallable):
             f"def {self.__name__}({', '.join(['_grid', '/', *positional, '*_extra', *named, '**_unknown'])}):\n"
             f"    if _extra or _unknown:\n"
             f"        _refuse(_extra, _unknown)\n"
-            f"    _where = _chosen() or _target()\n"
+            f"    _where = _chosen() or _device.standing or _device.default_target()\n"
             f"    try:\n"
             f"        _plan = _plans[_where, num_warps, num_stages, {', '.join(keys)}]\n"
             f"    except (KeyError, TypeError):\n"
