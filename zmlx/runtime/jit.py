@@ -7,6 +7,7 @@ import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -69,8 +70,9 @@ class JitFunction(JitCallable):
         raise ArgumentError(f"{self.__name__} is a kernel: say how many programs to run, {self.__name__}[grid](...)")
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
-        # A method of the grid: cheaper to make and to call than a partial.
-        return MethodType(self._launch or self._make_launch(), grid)
+        launch = self._launch or self._make_launch()
+        # A method of the grid is cheaper to make and to call than a partial; there is none of None, which the launch refuses.
+        return MethodType(launch, grid) if grid is not None else partial(launch, None)
 
     @property
     def launcher(self) -> Callable[..., Any]:

@@ -84,6 +84,8 @@ class GpuKernel:
         # One value initialises all outputs: zeros, where any output needs them.
         self.init = 0.0 if any(roles[i].content == "zeros" for i in self.makes) else None
         self.threadgroup = (compiled.threads, 1, 1)
+        if compiled.workspace_bytes:  # one more output, which nobody keeps: no other launch has it at the same time
+            self.dtypes.append(mx.uint8)
 
     def executor(self, call: Callable[..., list[mx.array]]) -> Callable[..., Any]:
         """Writes `execute(self, arrays, scalars, grid, stream)`: it adds the launch to the graph, by `call`, and returns the new
@@ -92,6 +94,9 @@ class GpuKernel:
         passed = [*(self.input(f"a{i}") for i in self.reads), *(f"c{i}" for i in self.keeps)]
         settled = {i: f"self.output(self.copy(c{i}, outs[0], stream), a{i}.shape)" for i in self.keeps}
         new = settled | {i: f"outs[{k}]" for k, i in enumerate(self.makes)}
+        workspace = self.compiled.workspace_bytes
+        shapes = [f"a{i}.shape" for i in self.makes] or ["(1,)"]
+        shapes += [f"(x * y * z * {workspace},)"] if workspace else []
         fixed = self.fixed | {"output_dtypes": self.dtypes, "threadgroup": self.threadgroup, "init_value": self.init}
         text = f"""
 def execute(self, arrays, scalars, grid, stream):
@@ -107,9 +112,9 @@ def execute(self, arrays, scalars, grid, stream):
     {"; ".join(f"c{i} = self.copy({self.input(f'a{i}')}, None, stream)" for i in self.keeps)}
     x, y, z = grid
     outs = call(inputs=[{generated.listed(passed)}{self.numbers},
-        output_shapes=[{", ".join(f"a{i}.shape" for i in self.makes) or "(1,)"}],
+        output_shapes=[{", ".join(shapes)}],
         grid=(x * threads, y, z), stream=stream, {", ".join(f"{name}={name}" for name in fixed)})
-    return {f"[{', '.join(new[i] for i in sorted(new))}]" if self.keeps else "outs"}
+    return {f"[{', '.join(new[i] for i in sorted(new))}]" if self.keeps else "outs[:-1]" if workspace else "outs"}
 """
         plain = layout(self.scalars, {"?": "3x"}).pack
         env = {"device": self.device, "threads": self.compiled.threads, "plain": plain, "pack": packer(plain), "call": call}
