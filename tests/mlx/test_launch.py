@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import pickle
+import threading
+from collections.abc import Callable
 
 import mlx.core as mx
 import numpy as np
@@ -167,6 +169,40 @@ def test_fresh_arrays_are_arrays() -> None:
     assert zmlx.empty(4).shape == (4,) and zmlx.empty_like(a, mx.int8).dtype == mx.int8
     assert mx.compile(lambda x: x + 1)(zmlx.zeros((2,))).tolist() == [1, 1]
     assert zmlx.strides(mx.zeros((2, 3, 4))) == (12, 4, 1) and zmlx.strides(mx.array(1)) == ()
+
+
+def test_fresh_arrays_of_a_shape_are_apart() -> None:
+    a, b = zmlx.zeros((3,)), zmlx.zeros((3,))
+    a += 1
+    b[1] = 5
+    fill_kernel[(1,)](c := zmlx.zeros((16,)), 4.0, 0, BLOCK=16)
+    assert a.tolist() == [1, 1, 1] and b.tolist() == [0, 5, 0] and c.tolist() == [4] * 16
+    assert zmlx.zeros((3,)).tolist() == [0, 0, 0] and zmlx.zeros((16,)).tolist() == [0] * 16
+
+
+def test_fresh_arrays_belong_to_no_thread_and_no_transformation() -> None:
+    made = [zmlx.zeros((5,)), zmlx.zeros((5,))]  # from the second on they share one
+
+    def shifted(x: mx.array) -> mx.array:
+        made.append(zmlx.zeros((5,)))
+        return (x * x + made[-1]).sum()
+
+    thread = threading.Thread(target=shifted, args=(mx.ones((5,)),))
+    thread.start()
+    thread.join()
+    assert mx.compile(shifted)(mx.ones((5,))).item() == 5
+    assert mx.grad(shifted)(mx.ones((5,))).tolist() == [2] * 5
+    assert mx.vmap(shifted)(mx.ones((2, 5))).tolist() == [5, 5]
+    assert all(m.tolist() == [0] * 5 for m in made)
+
+
+@pytest.mark.parametrize("make", [zmlx.empty, zmlx.zeros])
+def test_a_shape_that_is_no_integers_is_refused_each_time(make: Callable[..., mx.array]) -> None:
+    assert make((6,)).shape == make(6).shape == make([6]).shape == (6,)
+    with pytest.raises(TypeError):
+        make((6.0,))
+    with pytest.raises(ValueError, match=r"[Nn]egative"):
+        make((-6,))
 
 
 def test_freshness_survives_nothing_it_should_not() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import mlx.core as mx
@@ -77,6 +78,16 @@ def test_a_kernel_without_fresh_outputs_declares_a_token(calls: list[dict[str, A
     assert [n.shape for n in new] == [(8,), (9,)]
     token = calls[3]["inputs"][1]
     assert token.shape == (1,) and calls[4]["inputs"][1] is token
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_workspace_is_one_more_output_that_nobody_gets(calls: list[dict[str, Any]], kept: bool) -> None:
+    made = replace(compiled("cuda", ("keep",) if kept else ()), workspace_bytes=384)
+    roles = [role("x"), role("out", True)] + ([role("keep", True, "old")] if kept else [])
+    new = mlx_backend.CudaKernel(made, roles, []).execute(tuple(mx.zeros((8 + i,)) for i in range(len(roles))), (), (3, 2, 1), None)
+    k = calls[1 if kept else 0]
+    assert k["output_shapes"] == [(9,), (6 * 384,)] and k["output_dtypes"] == [mx.float32, mx.uint8]
+    assert [n.shape for n in new] == [(9,), (10,)][: 1 + kept]
 
 
 def test_metal_pads_small_inputs_and_packs_scalars(calls: list[dict[str, Any]]) -> None:

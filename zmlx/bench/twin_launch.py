@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
@@ -46,24 +47,25 @@ def recorded() -> Iterator[list[Recorded]]:
     """Collects the launches made in the `with` body, which still run: an autotuned kernel's with the configuration it chose."""
     launches: list[Recorded] = []
     keep: list[Any] = []  # objects whose ids are keys
-    original = Plan.__call__
+    plans: Any = Plan  # each has a launch of its own, in a slot
+    slot: Any = plans.launch
 
-    def launch(self: Plan, grid: Any, values: tuple[Any, ...], stream: Any) -> Any:
+    def launch(self: Plan, grid: Any, stream: Any, *values: Any) -> Any:
         kernel, num_warps, num_stages = self.origin
         options = {"num_warps": num_warps} | ({} if num_stages is None else {"num_stages": num_stages})
         keep.append(values)
         made = Recorded(kernel, self.dims(grid, values), dict(zip(self.names, map(_reference, values), strict=True)), options)
         launches.append(made)
-        result = original(self, grid, values, stream)
+        result = slot.__get__(self)(grid, stream, *values)
         # Other handles of the new values: later launches may rebind these.
         made.written = {self.names[i]: mx.contiguous(values[i]) for i in self.written}
         return result
 
-    Plan.__call__ = launch  # type: ignore[method-assign]
+    plans.launch = property(lambda plan: partial(launch, plan), slot.__set__)
     try:
         yield launches
     finally:
-        Plan.__call__ = original  # type: ignore[method-assign]
+        plans.launch = slot
 
 
 def _reference(value: Any) -> Any:

@@ -76,7 +76,7 @@ class Candidate:
     def launch(self, stream: Any = None) -> list[mx.array]:
         """The new values of what the kernel writes; nothing that was passed changes."""
         assert self.plan is not None
-        return self.plan.execute(self.plan.arrays(self.values), self.plan.scalars(self.values), self.dims, stream)
+        return self.plan.execute(*self.plan.passed(self.values), self.dims, stream)
 
     def output_bytes(self) -> int:
         """Of one launch, with the copies of arrays that are read and written."""

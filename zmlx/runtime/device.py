@@ -16,8 +16,9 @@ from zmlx.runtime import toolchain
 NAMES = ("metal", "cuda", "cpu", "interpret", "metal-sim")  # best first
 
 _metal_is_available = mx.metal.is_available  # kept: the simulator may pretend for others that there is a Metal device
-_standing = ""  # in place of the environment's, for the whole process
+standing = ""  # where launches go outside `use_target`, once it was asked for; `default` sets it for a while
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("zmlx_target", default=None)
+chosen = _chosen.get  # what `use_target` says here and now, or None
 
 
 @functools.lru_cache(maxsize=8)
@@ -54,7 +55,6 @@ def targets() -> tuple[str, ...]:
     return tuple(name for name in NAMES if not missing(name))
 
 
-@functools.lru_cache(maxsize=1)
 def _from_environment() -> str:
     named = knobs.TARGET.get()
     if named:
@@ -67,12 +67,14 @@ def _from_environment() -> str:
 def default_target() -> str:
     """Where launches go outside `use_target`: ZMLX_TARGET if it was set when first asked for, else Metal if MLX has it,
     else CUDA, else the CPU."""
-    return _standing or _from_environment()
+    global standing
+    standing = standing or _from_environment()
+    return standing
 
 
 def current_target() -> str:
     """Where launches go now."""
-    return _chosen.get() or _standing or _from_environment()
+    return _chosen.get() or standing or default_target()
 
 
 @contextmanager
@@ -93,9 +95,9 @@ def use_target(name: str) -> Iterator[str]:
 @contextmanager
 def default(name: str) -> Iterator[None]:
     """Makes a target the default of the whole process for a while, whatever ZMLX_TARGET says; `use_target` goes before it."""
-    global _standing
-    outer, _standing = _standing, known(name)
+    global standing
+    outer, standing = standing, known(name)
     try:
         yield
     finally:
-        _standing = outer
+        standing = outer

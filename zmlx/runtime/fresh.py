@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import index
 from typing import Any
 
 import mlx.core as mx
@@ -66,10 +67,43 @@ class ZeroArray(FreshArray):
     zeroed = True
 
 
+_shared: dict[tuple[tuple[int, ...], mx.Dtype], mx.array | None] = {}  # None: asked for once
+_MOST = 1024
+
+
+def _zeros_of(key: tuple[tuple[int, ...], mx.Dtype]) -> mx.array:
+    """What fresh arrays of a shape and a dtype are copies of: one zero, broadcast.
+
+    From the second time on they share one, evaluated so that it is bound to no thread's stream: evaluating costs more than a
+    node, and a shape that changes with every launch would pay it each time.
+    """
+    shape, dtype = key
+    if key in _shared:
+        made = mx.broadcast_to(_zero(dtype), shape, stream=mx.cpu)
+        mx.eval(made)  # before another thread sees it
+        _shared[key] = made
+        return made
+    made = mx.broadcast_to(_zero(dtype), shape)
+    if len(_shared) >= _MOST:
+        _shared.clear()
+    _shared[key] = None
+    return made
+
+
 @lru_cache(maxsize=32)
 def _zero(dtype: mx.Dtype) -> mx.array:
-    """What fresh arrays are a broadcast of: one cheap node, dropped unevaluated when a launch rebinds the array."""
-    return mx.array(False).astype(dtype) if dtype == mx.float64 else mx.array(0, dtype)
+    return mx.array(False).astype(dtype, mx.cpu) if dtype == mx.float64 else mx.array(0, dtype)
+
+
+def _fresh(kind: type[FreshArray], shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
+    found = _shared.get(key := (shape, dtype))
+    made = (_zeros_of(key) if found is None else found).__copy__()
+    made.__class__ = kind
+    return made
+
+
+def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    return (index(shape),) if isinstance(shape, int) else tuple(map(index, shape))
 
 
 def empty(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
@@ -77,17 +111,17 @@ def empty(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
 
     Elements that a kernel does not write are unspecified. Atomics, and loads by a kernel that also writes it, find zeros.
     """
-    return EmptyArray(mx.broadcast_to(_zero(dtype), (shape,) if isinstance(shape, int) else shape))
+    return _fresh(EmptyArray, _shape(shape), dtype)
 
 
 def empty_like(x: mx.array, dtype: mx.Dtype | None = None) -> mx.array:
     """`empty` with another array's shape and dtype."""
-    return EmptyArray(mx.broadcast_to(_zero(x.dtype if dtype is None else dtype), x.shape))
+    return _fresh(EmptyArray, x.shape, x.dtype if dtype is None else dtype)
 
 
 def zeros(shape: int | Sequence[int], dtype: mx.Dtype = mx.float32) -> mx.array:
     """An output array of zeros: what a kernel does not write stays 0, atomics start from 0."""
-    return ZeroArray(mx.broadcast_to(_zero(dtype), (shape,) if isinstance(shape, int) else shape))
+    return _fresh(ZeroArray, _shape(shape), dtype)
 
 
 def full(shape: int | Sequence[int], value: float | int | bool, dtype: mx.Dtype | None = None) -> mx.array:

@@ -19,7 +19,7 @@ from zmlx import knobs
 from zmlx.errors import DeviceAssertError, LaunchError, LaunchOptionError
 from zmlx.runtime import native, signature, toolchain
 from zmlx.runtime.blank import blank
-from zmlx.runtime.roles import Role, Scalar, packer
+from zmlx.runtime.roles import Role, Scalar, layout, packer
 from zmlx.targets.compiled import Compiled
 
 _POOL = Path(__file__).with_name("host_pool.cpp")
@@ -119,7 +119,7 @@ class HostKernel:
         self.roles = tuple(roles)
         self.written = tuple((i, r.content, _Allocator(signature.MLX_OF[r.dtype])) for i, r in enumerate(roles) if r.writes)
         self.no_sources = (None,) * len(roles)
-        self.pack = packer(scalars, _PAD)
+        self.pack = packer(layout(scalars, _PAD).pack)
         self.launch = _launch_function()
         self.threads = threads()
         self.lazy = None if compiled.reports else self._primitive()

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, overload
 
 import mlx.core as mx
@@ -15,7 +16,7 @@ import mlx.core as mx
 from zmlx import knobs
 from zmlx.errors import ArgumentError, InternalCompilerError, TargetUnavailableError, ZmlxError
 from zmlx.frontend.source import NO_DEFAULT, JitCallable, Parameter, source_places
-from zmlx.runtime import cache, device, mlx_backend, signature
+from zmlx.runtime import cache, device, generated, mlx_backend, signature
 from zmlx.runtime.fresh import EmptyArray
 from zmlx.runtime.host_backend import HostKernel
 from zmlx.runtime.launcher import Plan, argument_error, check_options
@@ -64,13 +65,14 @@ class JitFunction(JitCallable):
         self._plans: dict[Any, Plan] = {}
         self._compiled: dict[str, tuple[Compiled, Function | None]] = {}
         self._launch: Callable[..., Any] | None = None
-        self._key_of: Callable[..., Any] = lambda *_: None  # made with _launch
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise ArgumentError(f"{self.__name__} is a kernel: say how many programs to run, {self.__name__}[grid](...)")
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
-        return partial(self._launch or self._make_launch(), grid)
+        launch = self._launch or self._make_launch()
+        # A method of the grid is cheaper to make and to call than a partial; there is none of None, which the launch refuses.
+        return MethodType(launch, grid) if grid is not None else partial(launch, None)
 
     @property
     def launcher(self) -> Callable[..., Any]:
@@ -124,9 +126,9 @@ class JitFunction(JitCallable):
         receives the option.
         """
         env: dict[str, Any] = {
-            "_plans": self._plans, "_prepare": self._prepare, "_refuse": self._refuse, "_array": mx.array, "_empty": EmptyArray,
+            "_plans": self._plans, "_plan_of": self.plan_of, "_refuse": self._refuse, "_array": mx.array, "_empty": EmptyArray,
             "_key": signature.key, "_plain": signature.plain_key, "_constant": signature.constant_key,
-            "_target": device.current_target,
+            "_chosen": device.chosen, "_device": device, "_int": int, "_float": float,
         }  # fmt: skip
         positional: list[str] = []
         named: list[str] = []
@@ -137,26 +139,21 @@ class JitFunction(JitCallable):
             keys.append(_key_text(p))
         own = {p.name for p in self.params}
         named += [f"{name}={default!r}" for name, default in _OPTIONS.items() if name not in own]
-        values = "".join(p.name + ", " for p in self.params)
+        values = generated.listed(p.name for p in self.params)
         text = (
             f"def {self.__name__}({', '.join(['_grid', '/', *positional, '*_extra', *named, '**_unknown'])}):\n"
             f"    if _extra or _unknown:\n"
             f"        _refuse(_extra, _unknown)\n"
-            f"    _where = _target()\n"
-            f"    _values = ({values})\n"
+            f"    _where = _chosen() or _device.standing or _device.default_target()\n"
             f"    try:\n"
             f"        _plan = _plans[_where, num_warps, num_stages, {', '.join(keys)}]\n"
             f"    except (KeyError, TypeError):\n"
-            f"        _plan = _prepare((_where, num_warps, num_stages, {', '.join(keys)}), _values, _where, num_warps, num_stages)\n"
-            f"    return _plan(_grid, _values, stream)\n"
-            f"def _key_of(_values, _where, num_warps, num_stages):\n"
-            f"    ({values}) = _values\n"
-            f"    return _where, num_warps, num_stages, {', '.join(keys)}\n"
+            f"        _values = ({values})\n"
+            f"        _plan = _plan_of(_values, _where, num_warps, num_stages)\n"
+            f"    return _plan.launch(_grid, stream, {values})\n"
         )
-        exec(compile(text, f"<launch of {self.__name__}>", "exec"), env)
-        self._key_of = env["_key_of"]
-        self._launch = env[self.__name__]
-        return env[self.__name__]
+        self._launch = launch = generated.function(self.__name__, text, f"launch of {self.__name__}", env)
+        return launch
 
     def plan_of(self, values: tuple[Any, ...], target: str, num_warps: int, num_stages: int | None) -> Plan:
         """The plan of a launch with these values of all parameters, in order; compiled and loaded now if need be."""
@@ -164,21 +161,17 @@ class JitFunction(JitCallable):
         try:
             return self._plans[key]
         except (KeyError, TypeError):
-            return self._prepare(key, values, target, num_warps, num_stages)
+            return self.load(key, *self.build(values, target, num_warps, num_stages))
 
     def plan_key(self, values: tuple[Any, ...], target: str, num_warps: int, num_stages: int | None) -> Any:
-        """What distinguishes the plans of this kernel."""
-        _ = self.launcher  # made with it
-        return self._key_of(values, target, num_warps, num_stages)
+        """What distinguishes the plans of this kernel; a warm launch has the same key written out (`_key_text`)."""
+        return target, num_warps, num_stages, *(_key_function(p)(v) for p, v in zip(self.params, values, strict=True))
 
     # ---- the cold path ----------------------------------------------------------------------------------------------
 
     def _refuse(self, extra: tuple[Any, ...], unknown: dict[str, Any]) -> None:
         given = len([p for p in self.params if not p.keyword_only]) + len(extra) if extra else 0
         raise argument_error(self.__name__, self.params, given, unknown) or ArgumentError("the arguments do not fit")
-
-    def _prepare(self, key: Any, values: tuple[Any, ...], target: str, num_warps: Any, num_stages: Any) -> Plan:
-        return self.load(key, *self.build(values, target, num_warps, num_stages))
 
     def build(
         self, values: tuple[Any, ...], target: str, num_warps: Any, num_stages: Any
@@ -305,14 +298,20 @@ class JitFunction(JitCallable):
         return Plan(self.__name__, tuple(bound), target, compiled.threads, arrays, written, scalars, backend.execute)
 
 
+def _key_function(p: Parameter) -> Callable[[Any], Any]:
+    return signature.constant_key if p.is_constexpr else signature.plain_key if p.do_not_specialize else signature.key
+
+
 def _key_text(p: Parameter) -> str:
+    """`_key_function(p)` of a parameter as an expression, with the usual cases in place."""
     n = p.name
     if p.is_constexpr:
-        return f"{n} if {n}.__class__ is int else _constant({n})"
-    return (
-        f"{n}.dtype if (_c := {n}.__class__) is _array else (_c, {n}.dtype) if _c is _empty "
-        f"else {'_plain' if p.do_not_specialize else '_key'}({n})"
-    )
+        return f"{n} if {n}.__class__ is _int else _constant({n})"
+    array = f"{n}.dtype if (_c := {n}.__class__) is _array else (_c, {n}.dtype) if _c is _empty else"
+    if p.do_not_specialize:
+        return f"{array} _plain({n})"
+    number = f'"f32" if _c is _float else ("i32" if {n} & 15 else "i32/16") if _c is _int and 1 < {n} <= {signature.INT32_MAX} else'
+    return f"{array} {number} _key({n})"
 
 
 def _dump(function: Function | None) -> str:

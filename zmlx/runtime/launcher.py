@@ -11,8 +11,8 @@ import mlx.core as mx
 
 from zmlx.errors import ArgumentError, GridError, LaunchOptionError
 from zmlx.frontend.source import NO_DEFAULT
+from zmlx.runtime import generated
 
-_setitem = mx.array.__setitem__
 _MAX_GRIDS = 256
 _INT_MAX = (1 << 31) - 1
 Execute = Callable[[tuple[mx.array, ...], Sequence[Any], tuple[int, int, int], Any], list[mx.array]]
@@ -22,45 +22,49 @@ class Plan:
     """A loaded kernel, bound to the places of its arguments.
 
     names       all parameters of the kernel, in order; a launch passes their values in that order
-    arrays      places of the array arguments; written: places (in the same list) of those the kernel writes
-    scalars     places of the run-time numbers
+    places      where among them the arrays are, and where the run-time numbers; written: where the arrays that it writes
     execute     the backend's launch: (arrays, scalars, grid, stream) -> new values of the written arrays
+    launch      the launch proper, which rebinds them; made by `launching`
     origin      the jit function, num_warps and num_stages that it was loaded for: whoever watches launches can make them anew
     """
 
-    __slots__ = ("arrays", "execute", "grids", "kernel", "names", "origin", "scalars", "target", "threads", "written")
+    __slots__ = ("execute", "grids", "kernel", "launch", "names", "origin", "places", "target", "threads", "written")
 
     def __init__(self, kernel: str, names: Sequence[str], target: str, threads: int, arrays: Sequence[int], written: Sequence[int],
                  scalars: Sequence[int], execute: Execute) -> None:  # fmt: skip
         self.kernel, self.names, self.target, self.threads = kernel, tuple(names), target, threads
-        self.arrays, self.written, self.scalars = _picker(arrays), tuple(written), _picker(scalars)
+        self.places, self.written = (tuple(arrays), tuple(scalars)), tuple(written)
         self.execute = execute
         self.origin: tuple[Any, int, int | None] = (None, 4, None)
         self.grids: dict[Any, tuple[int, int, int]] = {}
+        self.launch = self.launching(execute)
 
-    def __call__(self, grid: Any, values: tuple[Any, ...], stream: Any) -> Any:
-        """Launches; returns what was written: None, one array, or a tuple in parameter order."""
-        try:
-            dims = self.grids[grid]
-        except (KeyError, TypeError):
-            dims = self.dims(grid, values)
-        if stream is not None and not isinstance(stream, _STREAMS):
-            kind = type(stream).__name__
-            raise LaunchOptionError(f"stream= takes an MLX stream or device, got {kind}; make one with mx.new_stream(mx.gpu)")
-        new = self.execute(self.arrays(values), self.scalars(values), dims, stream)
-        written = self.written
-        if len(written) == 1:
-            old = values[written[0]]
-            old.__class__ = mx.array
-            _setitem(old, ..., new[0])
-            return old
-        if not written:
-            return None
-        olds = [values[i] for i in written]
-        for old, value in zip(olds, new, strict=True):
-            old.__class__ = mx.array
-            _setitem(old, ..., value)
-        return tuple(olds)
+    def launching(self, execute: Execute) -> Callable[..., Any]:
+        """`launch(grid, stream, *values)` by a backend: it returns what was written, None, one array, or a tuple in parameter
+        order. Raises GridError and LaunchOptionError."""
+        values = [f"v{i}" for i in range(len(self.names))]
+        arrays, scalars = (generated.listed(values[i] for i in places) for places in self.places)
+        lines = [
+            f"def launch(grid, stream, {generated.listed(values)}):",
+            "    try:",
+            "        dims = grids[grid]",
+            "    except (KeyError, TypeError):",
+            f"        dims = dims_of(grid, ({generated.listed(values)}))",
+            "    if stream is not None:",
+            "        check_stream(stream)",
+            f"    {'new = ' if self.written else ''}execute(({arrays}), ({scalars}), dims, stream)",
+        ]
+        for k, i in enumerate(self.written):
+            lines += [f"    v{i}.__class__ = array", f"    v{i}[...] = new[{k}]"]
+        if self.written:
+            lines.append("    return " + ", ".join(values[i] for i in self.written))
+        env = {"grids": self.grids, "dims_of": self.dims, "check_stream": check_stream, "execute": execute, "array": mx.array}
+        return generated.function("launch", "\n".join(lines), "a launch", env)
+
+    def passed(self, values: Sequence[Any]) -> tuple[tuple[mx.array, ...], tuple[Any, ...]]:
+        """Of the values of all parameters, the arrays and the run-time numbers, as `execute` takes them."""
+        arrays, scalars = self.places
+        return tuple(values[i] for i in arrays), tuple(values[i] for i in scalars)
 
     def dims(self, grid: Any, values: tuple[Any, ...]) -> tuple[int, int, int]:
         """The grid as three numbers of programs. Raises GridError."""
@@ -78,14 +82,11 @@ class Plan:
 _STREAMS = tuple(t for t in (getattr(mx, n, None) for n in ("Stream", "Device", "DeviceType", "ThreadLocalStream")) if t is not None)
 
 
-def _picker(places: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """Takes the values at some places, as a tuple."""
-    if len(places) >= 2:
-        return operator.itemgetter(*places)
-    if places:
-        place = places[0]
-        return lambda values: (values[place],)
-    return lambda values: ()
+def check_stream(stream: Any) -> None:
+    """Raises LaunchOptionError for what is no stream or device of MLX."""
+    if not isinstance(stream, _STREAMS):
+        kind = type(stream).__name__
+        raise LaunchOptionError(f"stream= takes an MLX stream or device, got {kind}; make one with mx.new_stream(mx.gpu)")
 
 
 def check_grid(kernel: str, grid: Any, target: str, threads: int) -> tuple[int, int, int]:

@@ -19,13 +19,14 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any
 
 import mlx.core as mx
 
 from zmlx.errors import LaunchError
-from zmlx.runtime import cuda_driver, signature, toolchain
-from zmlx.runtime.roles import Role, Scalar, packer
+from zmlx.runtime import cuda_driver, generated, signature, toolchain
+from zmlx.runtime.roles import Role, Scalar, layout, packer
 from zmlx.targets.compiled import Compiled
 
 _LEAST = 8  # elements of an input on Metal
@@ -48,8 +49,6 @@ _METAL_COPY = """
   for (ulong i = thread_position_in_grid.x; i < n; i += threads_per_grid.x) zm_out[i] = zm_in[i];
 """
 
-Grid = tuple[int, int, int]
-
 
 def _words(value: int) -> tuple[int, int]:
     """A 64-bit pattern as two int32, low word first."""
@@ -61,9 +60,19 @@ def _copy_threads(n: int) -> int:
 
 
 class GpuKernel:
-    """A kernel loaded for a GPU; the subclasses know how to call it and how to copy."""
+    """A kernel loaded for a GPU; the subclasses know how to call it and how to copy.
+
+    execute  a launch, made by `executor`
+    call     the launch proper, of MLX; fixed: arguments of it that are the same for all launches
+    numbers  the text that ends its inputs and passes `bits`, the packed scalars; named: what else the text names
+    """
 
     device: Any = mx.gpu  # where a launch without stream= goes
+    execute: Callable[..., list[mx.array]]
+    call: Callable[..., list[mx.array]]
+    fixed: dict[str, Any]
+    numbers: str
+    named: dict[str, Any]
 
     def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         self.compiled, self.roles, self.scalars = compiled, tuple(roles), tuple(scalars)
@@ -74,29 +83,61 @@ class GpuKernel:
         self.dtypes = [signature.MLX_OF[roles[i].dtype] for i in self.makes] or [mx.uint32]
         # One value initialises all outputs: zeros, where any output needs them.
         self.init = 0.0 if any(roles[i].content == "zeros" for i in self.makes) else None
-        self.place = {i: k for k, i in enumerate(i for i, r in enumerate(roles) if r.writes)}
+        self.threadgroup = (compiled.threads, 1, 1)
+        if compiled.workspace_bytes:  # one more output, which nobody keeps: no other launch has it at the same time
+            self.dtypes.append(mx.uint8)
 
-    def execute(self, arrays: tuple[mx.array, ...], scalars: Sequence[Any], grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
-        """Adds the launch to the graph; returns the new values of the written arrays, in parameter order."""
+    def executor(self, call: Callable[..., list[mx.array]]) -> Callable[..., Any]:
+        """Writes `execute(self, arrays, scalars, grid, stream)`: it adds the launch to the graph, by `call`, and returns the new
+        values of the written arrays, in parameter order. Nothing is looked up there that is known here."""
+        arrays = [f"a{i}" for i in range(len(self.roles))]
+        passed = [*(self.input(f"a{i}") for i in self.reads), *(f"c{i}" for i in self.keeps)]
+        settled = {i: f"self.output(self.copy(c{i}, outs[0], stream), a{i}.shape)" for i in self.keeps}
+        new = settled | {i: f"outs[{k}]" for k, i in enumerate(self.makes)}
+        workspace = self.compiled.workspace_bytes
+        shapes = [f"a{i}.shape" for i in self.makes] or ["(1,)"]
+        shapes += [f"(x * y * z * {workspace},)"] if workspace else []
+        fixed = self.fixed | {"output_dtypes": self.dtypes, "threadgroup": self.threadgroup, "init_value": self.init}
+        text = f"""
+def execute(self, arrays, scalars, grid, stream):
+    [{", ".join(arrays)}] = arrays
+    if not ({" and ".join(f"{a}.size" for a in arrays) or True}):
+        self.refuse_empty(arrays)
+    if stream is None:
+        stream = device
+    try:
+        bits = plain(*scalars)
+    except OverflowError:
+        bits = pack(*scalars)
+    {"; ".join(f"c{i} = self.copy({self.input(f'a{i}')}, None, stream)" for i in self.keeps)}
+    x, y, z = grid
+    outs = call(inputs=[{generated.listed(passed)}{self.numbers},
+        output_shapes=[{", ".join(shapes)}],
+        grid=(x * threads, y, z), stream=stream, {", ".join(f"{name}={name}" for name in fixed)})
+    return {f"[{', '.join(new[i] for i in sorted(new))}]" if self.keeps else "outs[:-1]" if workspace else "outs"}
+"""
+        plain = layout(self.scalars, {"?": "3x"}).pack
+        env = {"device": self.device, "threads": self.compiled.threads, "plain": plain, "pack": packer(plain), "call": call}
+        return generated.function("execute", text, f"launch on {self.compiled.target}", env | fixed | self.named)
+
+    def bare(self, arrays: Sequence[mx.array], scalars: Sequence[Any], grid: tuple[int, int, int]) -> dict[str, Any]:
+        """The arguments of `self.call` for this launch of a kernel that keeps no array's content."""
+        seen: dict[str, Any] = {}
+
+        def note(**given: Any) -> list[mx.array]:
+            seen.update(given)
+            return []
+
+        self.executor(note)(self, arrays, scalars, grid, None)
+        return seen
+
+    def refuse_empty(self, arrays: Sequence[mx.array]) -> None:
+        """Raises ArrayError: one of them has no elements."""
         for role, array in zip(self.roles, arrays, strict=True):
-            if array.size == 0:
-                signature.refuse_empty(role.name, array)
-        stream = self.device if stream is None else stream
-        inputs = [self.input(arrays[i], stream) for i in self.reads]
-        copies = [self.copy(self.input(arrays[i], stream), None, stream) for i in self.keeps]
-        shapes = [arrays[i].shape for i in self.makes] or [(1,)]
-        outs = self.call([*inputs, *copies], shapes, scalars, grid, stream)
-        if not copies:
-            return outs
-        new: list[Any] = [None] * len(self.place)
-        for i, out in zip(self.makes, outs, strict=False):
-            new[self.place[i]] = out
-        for i, c in zip(self.keeps, copies, strict=True):
-            new[self.place[i]] = self.output(self.copy(c, outs[0], stream), arrays[i].shape)
-        return new
+            signature.refuse_empty(role.name, array)
 
-    def input(self, array: mx.array, stream: Any) -> mx.array:
-        """The array as the text expects it."""
+    def input(self, array: str) -> str:
+        """An expression for the array of this name as the kernel's text expects it."""
         return array
 
     def output(self, array: mx.array, shape: tuple[int, ...]) -> mx.array:
@@ -111,10 +152,6 @@ class GpuKernel:
         """A copy by a custom kernel; `after` names an array that must be there first."""
         raise NotImplementedError
 
-    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
-        """The launch proper."""
-        raise NotImplementedError
-
 
 class CudaKernel(GpuKernel):
     """Cubins built by NVRTC for this machine's GPU."""
@@ -122,33 +159,15 @@ class CudaKernel(GpuKernel):
     def __init__(self, compiled: Compiled, roles: Sequence[Role], scalars: Sequence[Scalar]) -> None:
         super().__init__(compiled, roles, scalars)
         self.cubin = toolchain.build_cubin(compiled.source, toolchain.cuda_arch())
-        self.pack = packer(scalars, {"?": "3x"})
-        self.words = struct.Struct(f"<{sum(2 if s.dtype.bits == 64 else 1 for s in scalars)}i").unpack
-        self.threadgroup = (compiled.threads, 1, 1)
-        self.workspace = compiled.workspace_bytes
+        self.call = mx.fast.precompiled_cuda_kernel
+        self.fixed = {"name": compiled.entry, "compiled_source": self.cubin, "shared_memory": compiled.shared_bytes}
+        self.fixed["ensure_row_contiguous"] = True
+        words = sum(2 if s.dtype.bits == 64 else 1 for s in scalars)
+        self.numbers, self.named = "], scalars=words(bits)", {"words": struct.Struct(f"<{words}i").unpack}
+        self.execute = MethodType(self.executor(self.call), self)
 
     def spilled_bytes(self) -> int:
         return cuda_driver.local_bytes(self.cubin, self.compiled.entry)
-
-    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
-        threads, dtypes = self.compiled.threads, self.dtypes
-        if self.workspace:  # one more output, which nobody keeps: no other launch has it at the same time
-            shapes, dtypes = [*shapes, (grid[0] * grid[1] * grid[2] * self.workspace,)], [*dtypes, mx.uint8]
-        outs = mx.fast.precompiled_cuda_kernel(
-            name=self.compiled.entry,
-            compiled_source=self.cubin,
-            inputs=inputs,
-            output_shapes=shapes,
-            output_dtypes=dtypes,
-            scalars=self.words(self.pack(*scalars)),
-            grid=(grid[0] * threads, grid[1], grid[2]),
-            threadgroup=self.threadgroup,
-            shared_memory=self.compiled.shared_bytes,
-            init_value=self.init,
-            ensure_row_contiguous=True,
-            stream=stream,
-        )
-        return outs[:-1] if self.workspace else outs
 
     def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
         return mx.fast.precompiled_cuda_kernel(
@@ -170,6 +189,21 @@ def _cuda_copies() -> bytes:
     return toolchain.build_cubin(_CUDA_COPIES, toolchain.cuda_arch())
 
 
+class _Packs(dict[bytes, mx.array]):
+    """Packed scalars as arrays; those used recently are kept."""
+
+    def __missing__(self, bits: bytes) -> mx.array:
+        if len(self) >= 64:
+            self.clear()
+        words = struct.unpack(f"<{len(bits) // 4}I", bits)
+        self[bits] = made = mx.array([*words, *[0] * (_LEAST - len(words))], mx.uint32)
+        return made
+
+
+def _padded(array: mx.array, stream: Any) -> mx.array:
+    return mx.pad(array.reshape(-1), (0, _LEAST - array.size), stream=stream)
+
+
 class MetalKernel(GpuKernel):
     """MSL text, compiled by MLX when it is first evaluated. Scalars travel in one small buffer."""
 
@@ -189,45 +223,18 @@ class MetalKernel(GpuKernel):
             header=compiled.header,
             ensure_row_contiguous=True,
         )
-        self.threadgroup = (compiled.threads, 1, 1)
-        self.pack = packer(scalars, {"?": "3x"})
-        self.packs: dict[bytes, mx.array] = {}
+        self.call, self.fixed = self.kernel, {}
+        self.numbers, self.named = "packs[bits]]" if scalars else "]", {"packs": _Packs(), "padded": _padded}
+        self.execute = MethodType(self.executor(self.call), self)
 
-    def input(self, array: mx.array, stream: Any) -> mx.array:
-        n = array.size
-        if n >= _LEAST:
-            return array
-        return mx.pad(array.reshape(-1), (0, _LEAST - n), stream=stream)
+    def input(self, array: str) -> str:
+        return f"{array} if {array}.size >= {_LEAST} else padded({array}, stream)"
 
     def output(self, array: mx.array, shape: tuple[int, ...]) -> mx.array:
         n = 1
         for d in shape:
             n *= d
         return array if n >= _LEAST else array[:n].reshape(shape)
-
-    def scalar_buffer(self, scalars: Sequence[Any]) -> mx.array:
-        """The packed scalars; recently used packs are kept."""
-        key = self.pack(*scalars)
-        found = self.packs.get(key)
-        if found is None:
-            if len(self.packs) >= 64:
-                self.packs.clear()
-            words = struct.unpack(f"<{len(key) // 4}I", key)
-            found = self.packs[key] = mx.array([*words, *[0] * (_LEAST - len(words))], mx.uint32)
-        return found
-
-    def call(self, inputs: list[mx.array], shapes: list[Any], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
-        if self.scalars:
-            inputs.append(self.scalar_buffer(scalars))
-        return self.kernel(
-            inputs=inputs,
-            output_shapes=shapes,
-            output_dtypes=self.dtypes,
-            grid=(grid[0] * self.compiled.threads, grid[1], grid[2]),
-            threadgroup=self.threadgroup,
-            init_value=self.init,
-            stream=stream,
-        )
 
     def copy(self, array: mx.array, after: mx.array | None, stream: Any) -> mx.array:
         inputs = [array, _metal_count(array.size)] + ([] if after is None else [after])
@@ -256,19 +263,24 @@ class SimulatedKernel(MetalKernel):
         super().__init__(compiled, roles, scalars)
         self.kernel.python_line = compiled.line_map.place
         self.kernel.inout = frozenset(roles[i].symbol for i in self.keeps)
+
+    def executor(self, call: Callable[..., list[mx.array]]) -> Callable[..., Any]:
         if not self.makes:
             self.init = 0.0  # nothing writes the token, which must not pass for a forgotten output
+        run = super().executor(call)
 
-    def execute(self, arrays: tuple[mx.array, ...], scalars: Sequence[Any], grid: Grid, stream: Any) -> list[mx.array]:
-        try:
-            return super().execute(arrays, scalars, grid, stream)
-        except (RuntimeError, ValueError) as e:
-            if "[eval]" not in str(e):
-                raise
-            raise LaunchError(
-                "on the metal-sim target a launch runs at once, so it cannot be traced by mx.compile or mx.vmap; call it outside of them, "
-                "or launch on Metal or CUDA, where it is a part of the graph"
-            ) from None
+        def execute(*launch: Any) -> Any:
+            try:
+                return run(*launch)
+            except (RuntimeError, ValueError) as e:
+                if "[eval]" not in str(e):
+                    raise
+                raise LaunchError(
+                    "on the metal-sim target a launch runs at once, so it cannot be traced by mx.compile or mx.vmap; call it outside of "
+                    "them, or launch on Metal or CUDA, where it is a part of the graph"
+                ) from None
+
+        return execute
 
 
 KERNELS = {"cuda": CudaKernel, "metal": MetalKernel, "metal-sim": SimulatedKernel}

@@ -39,10 +39,13 @@ class Scalar:
         return {"int1": "?", "int32": "i", "int64": "q", "uint64": "Q", "uint32": "I", "float32": "f", "float64": "d"}[self.dtype.name]
 
 
-def packer(scalars: Sequence[Scalar], pad: dict[str, str]) -> Callable[..., bytes]:
-    """Packs run-time numbers, little endian; `pad` gives the fill after each code. A float that float32 cannot hold
-    becomes infinite, as in C."""
-    plain = struct.Struct("<" + "".join(s.code + pad.get(s.code, "") for s in scalars)).pack
+def layout(scalars: Sequence[Scalar], pad: dict[str, str]) -> struct.Struct:
+    """How run-time numbers are packed, little endian; `pad` gives the fill after each code."""
+    return struct.Struct("<" + "".join(s.code + pad.get(s.code, "") for s in scalars))
+
+
+def packer(plain: Callable[..., bytes]) -> Callable[..., bytes]:
+    """A layout's `pack` under which a float that float32 cannot hold becomes infinite, as in C."""
 
     def pack(*values: Any) -> bytes:
         try:

@@ -34,6 +34,7 @@ MLX_OF = {d: m for m, d in DTYPE_OF.items()}
 
 # Keys of run-time numbers, and what they stand for.
 _BIG = 1 << 31
+INT32_MAX = _BIG - 1
 _SCALARS: dict[str, Arg] = {
     "1": ConstexprArg(1),
     "i1": ScalarArg(dt.int1),
