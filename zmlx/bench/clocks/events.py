@@ -49,11 +49,11 @@ def recorded() -> Iterator[list[Launch]]:
         launches.append(Launch(self.compiled.entry, self.cubin, raw, sizes, words, grid, self.compiled.threads, self.compiled.shared_bytes))
         return original(self, inputs, shapes, scalars, grid, stream)
 
-    mlx_backend.CudaKernel.call = call  # type: ignore[method-assign]
+    mlx_backend.CudaKernel.call = call
     try:
         yield launches
     finally:
-        mlx_backend.CudaKernel.call = original  # type: ignore[method-assign]
+        mlx_backend.CudaKernel.call = original
 
 
 class Replay:
