@@ -87,7 +87,7 @@ def test_targets_agree(seeds: list[int], size: int, target: str, folder: Path) -
 def test_passes_agree_and_gpu_texts_print(seed: int, size: int, folder: Path) -> None:
     case = build(START + seed, size, folder, wide=False)
     assert_equal(interpret(case), interpret(case, optimized=False), case.fn, what=f"seed {START + seed}, size {size}")
-    assert set(texts(case)) == {"cuda", "metal"}
+    assert set(texts(case)) == ({"cuda"} if refused(case, "metal") else {"cuda", "metal"})
 
 
 @QUICK
