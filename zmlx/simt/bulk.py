@@ -22,7 +22,7 @@ from zmlx.simt.staging import ALIGN, Operand, terms
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
 
-LEAST_BYTES = 16 * 1024  # of an iteration's operands, and
+LEAST_BYTES = 24 * 1024  # of an iteration's operands, and
 LEAST_DISTANCE = 2  # iterations that copies are ahead: one thread waits for all warps before it asks, which must not be felt
 LEAST_TRIPS = 4  # of the loop: for less, to describe the matrices takes longer than it saves
 MOST_ROWS = 256  # of a box
