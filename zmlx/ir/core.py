@@ -74,11 +74,18 @@ class Block:
         return self.ops[-1]
 
     def walk(self) -> Iterator[Op]:
-        """Every op, outer before inner, in program order."""
-        for op in self.ops:
-            yield op
-            for region in op.regions:
-                yield from region.walk()
+        """Every op, outer before inner, in program order; what is changed on the way does not matter."""
+        found: list[Op] = []
+        _collect(self, found)
+        return iter(found)
+
+
+def _collect(block: Block, found: list[Op]) -> None:
+    add = found.append
+    for op in block.ops:
+        add(op)
+        for region in op.regions:
+            _collect(region, found)
 
 
 @dataclass

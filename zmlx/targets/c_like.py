@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from zmlx import dtypes as dt
@@ -38,6 +39,8 @@ class CPrinter:
         self.depth = 1
         self.names: dict[Value, str] = {}
         self.taken: set[str] = set(RESERVED)
+        self.numbered: dict[str, int] = {}  # the last number given to a name that several values want
+        self.handlers: dict[str, Callable[[Op], None] | None] = {}  # the methods `op_…`, found once
         self.pending: dict[Value, tuple[str, bool]] = {}  # expressions not written yet, and whether they read arrays
         self.uses: dict[Value, int] = {}
         self.home: dict[Value, Block] = {}
@@ -65,11 +68,7 @@ class CPrinter:
             base = "_" + base if base[0].isdigit() else base
         if base.startswith("zm_"):
             base = "u_" + base
-        name, k = base, 1
-        while name in self.taken:
-            name, k = f"{base}_{k}", k + 1
-        self.taken.add(name)
-        self.names[v] = name
+        name = self.names[v] = self.fresh(base)
         return name
 
     def ctype(self, elem: Any) -> str:
@@ -151,15 +150,19 @@ class CPrinter:
         if v in self.pending:
             text, _ = self.pending.pop(v)
             return text
-        if v.op is not None and v.op.has("constant"):
+        if v in self.names:
+            return self.names[v]
+        if v.op is not None and "constant" in v.op.traits:
             return self.literal(v.op.attrs["value"], v.op.attrs["type"])
-        if v not in self.names:
-            where = f"{self.fn.name}: a value of type {v.type}"
-            raise InternalCompilerError(f"{where} is used before it is written; please report this bug of zmlx")
-        return self.names[v]
+        where = f"{self.fn.name}: a value of type {v.type}"
+        raise InternalCompilerError(f"{where} is used before it is written; please report this bug of zmlx")
 
     def reads(self, op: Op) -> bool:
-        return any(v in self.pending and self.pending[v][1] for v in op.operands)
+        pending = self.pending
+        for v in op.operands:
+            if v in pending and pending[v][1]:
+                return True
+        return False
 
     def block(self, block: Block) -> None:
         self.depth += 1
@@ -168,17 +171,22 @@ class CPrinter:
         self.depth -= 1
 
     def op(self, op: Op) -> None:
-        outer, self.loc = self.loc, op.loc or self.loc
+        outer = self.loc
+        if op.loc is not None:
+            self.loc = op.loc
         self.print_op(op)
         self.loc = outer
 
     def print_op(self, op: Op) -> None:
-        handler = getattr(self, "op_" + op.name, None)
+        name = op.name
+        if name not in self.handlers:
+            self.handlers[name] = getattr(self, "op_" + name, None)
+        handler = self.handlers[name]
         if handler is not None:
             handler(op)
-        elif op.has("constant"):
+        elif "constant" in op.traits:
             pass
-        elif op.results and op.has("pure"):
+        elif op.results and "pure" in op.traits:
             self.expression(op)
         elif op.results:  # a shuffle: every thread must reach it, so it is never written inside another expression
             self.flush(op)
@@ -197,7 +205,7 @@ class CPrinter:
     def result(self, v: Value, text: str, reads: bool) -> None:
         """Keeps an expression for its one use, or makes it a variable."""
         count = self.uses.get(v, 0)
-        if count == 0 and v.op is not None and v.op.has("pure"):
+        if count == 0 and v.op is not None and "pure" in v.op.traits:
             return
         if count == 1 and len(text) <= LONGEST and not self.is_named(v):
             self.pending[v] = (text, reads)
@@ -236,9 +244,9 @@ class CPrinter:
             attrs = attrs | {"axis": self.axis_suffix(attrs["axis"])}
         kind = self.ctype(op.results[0].type.elem) if op.results else ""
         text = spell.format(*args, T=kind, **attrs)
-        if op.results and isinstance(op.results[0].type, Type) and not op.results[0].type.is_pointer and op.has("elementwise"):
-            d = op.results[0].type.dtype
-            if d.is_int and not d.is_bool and d.bits < 32 and not (text.startswith(kind) and wrapped(text[len(kind) :])):
+        if op.results and "elementwise" in op.traits:
+            d = op.results[0].type.elem
+            if d.bits < 32 and isinstance(d, DType) and d.is_int and not d.is_bool and not (text.startswith(kind) and wrapped(text[len(kind) :])):
                 text = self.cast_text(f"({text})", d)  # C computes in int
         return text
 
@@ -400,9 +408,13 @@ class CPrinter:
             self.line(f"{n} = {t};")
 
     def fresh(self, base: str) -> str:
-        name, k = base, 1
-        while name in self.taken:
-            name, k = f"{base}_{k}", k + 1
+        """A name that nothing else has: the base, or the base with the least number that is free."""
+        name = base
+        if name in self.taken:
+            k = self.numbered.get(base, 1)
+            while (name := f"{base}_{k}") in self.taken:
+                k += 1
+            self.numbered[base] = k + 1
         self.taken.add(name)
         return name
 

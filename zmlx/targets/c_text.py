@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -27,6 +27,7 @@ def slots(spell: str, operands: int) -> tuple[bool, tuple[bool, ...]]:
     return operands > 0 and spell.count("{0}") != 1, tuple(bare)
 
 
+@lru_cache(maxsize=1 << 12)
 def atom(text: str) -> str:
     """Parentheses around anything that is not one term: a name, a number, a call, an element of an array."""
     if NAME.fullmatch(text) or wrapped(text):

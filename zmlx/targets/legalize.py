@@ -27,7 +27,7 @@ UNSIGNED = {dt.int32: dt.uint32, dt.int64: dt.uint64}
 
 def spelling(op: Op, target: Target) -> str | None:
     """The template of an op on a target, most specific first; None if it has none."""
-    if op.has("compare") or not op.results:
+    if "compare" in op.traits or not op.results:
         elem = op.operands[0].type.elem if op.operands else None
     else:
         elem = op.results[0].type.elem
