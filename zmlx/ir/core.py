@@ -45,7 +45,7 @@ class Op:
         self.operands = [*operands]
         self.attrs: dict[str, Any] = {**attrs} if attrs else {}
         self.regions = [*regions]
-        self.results = [Value(t, self) for t in result_types]
+        self.results = [Value(result_types[0], self)] if len(result_types) == 1 else [Value(t, self) for t in result_types]
 
     @property
     def result(self) -> Value:

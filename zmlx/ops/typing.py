@@ -42,19 +42,25 @@ def _remedy(kind: str) -> str:
 def same(n: int, kind: str = "number") -> TypeRule:
     """n operands of one type, and a result of that type."""
 
+    accepted: dict[Type, tuple[Type, ...]] = {}
+
     def rule(types: Sequence[Type], attrs: Mapping[str, Any], regions: Sequence[Any]) -> tuple[Type, ...]:
-        _count(types, n)
-        _equal(types)
-        _check(types[0], kind)
-        return (types[0],)
+        found = accepted.get(types[0]) if len(types) == n else None
+        if found is None or types.count(types[0]) != n:
+            _count(types, n)
+            _equal(types)
+            _check(types[0], kind)
+            found = accepted[types[0]] = (types[0],)
+        return found
 
     return rule
 
 
 def compare(types: Sequence[Type], attrs: Mapping[str, Any], regions: Sequence[Any]) -> tuple[Type, ...]:
     """Two operands of one type (numbers or pointers), and int1s of their shape."""
-    _count(types, 2)
-    _equal(types)
+    if len(types) != 2 or types[0] is not types[1]:
+        _count(types, 2)
+        _equal(types)
     return (types[0].with_elem(dt.int1),)
 
 

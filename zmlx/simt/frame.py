@@ -32,8 +32,8 @@ class Frame:
 
     def level(self, layout: Layout) -> Frame:
         """The outermost frame that knows every register bit on which the layout's coordinates depend."""
-        frame = self
-        while frame.parent is not None and not any(any(layout.reg[b]) for b in frame.bits if b < len(layout.reg)):
+        frame, moving = self, layout.moving
+        while frame.parent is not None and moving.isdisjoint(frame.bits):
             frame = frame.parent
         return frame
 
@@ -103,14 +103,20 @@ class Frame:
         if not value.type.shape:  # type: ignore[union-attr]
             return self.low.scalar(value)
         frame = self.level(layout)
-        if frame is not self:
-            with self.low.e.at(frame.block):
-                return frame.eval(value, layout)
         key = (value, layout)
-        if key not in self.memo:
-            with self.low.e.on_behalf_of(value):
-                self.memo[key] = self._compute(value, layout)
-        return self.memo[key]
+        found = frame.memo.get(key)
+        if found is None:
+            e, op = self.low.e, value.op
+            saved = e.block, e.loc
+            if frame is not self:
+                e.block = frame.block
+            if op is not None and op.loc is not None:
+                e.loc = op.loc
+            try:
+                found = frame.memo[key] = frame._compute(value, layout)
+            finally:
+                e.block, e.loc = saved
+        return found
 
     def _compute(self, value: Value, layout: Layout) -> Value:
         low, e, op = self.low, self.low.e, value.op
