@@ -81,11 +81,14 @@ class Block:
 
 
 def _collect(block: Block, found: list[Op]) -> None:
-    add = found.append
-    for op in block.ops:
-        add(op)
-        for region in op.regions:
-            _collect(region, found)
+    ops, start = block.ops, 0
+    for i, op in enumerate(ops):
+        if op.regions:
+            found += ops[start : i + 1]
+            start = i + 1
+            for region in op.regions:
+                _collect(region, found)
+    found += ops[start:]
 
 
 @dataclass

@@ -137,7 +137,7 @@ class Frame:
             return self._named(e.as_value(out), value)
         if op.name in ("join", "cat"):
             return self._choose(op, layout, value)
-        if op.has("view"):
+        if "view" in op.traits:
             return self.eval(op.operands[0], low.pull_back(op, layout, value))
         if op.name == "hint":
             return self.eval(op.operands[0], layout)
@@ -173,16 +173,16 @@ def _is_zero(v: Value) -> bool:
 def walk(e: Emit, index: Value | int, bases: Sequence[int]) -> list[Value | int]:
     """The contributions of an index whose bits contribute `bases`: one product for each run of doubling bases."""
     out: list[Value | int] = []
-    i = 0
-    while i < len(bases):
+    i, n = 0, len(bases)
+    while i < n:
         j = i + 1
         if bases[i]:
-            while j < len(bases) and bases[j] == 2 * bases[j - 1]:
+            while j < n and bases[j] == 2 * bases[j - 1]:
                 j += 1
             if isinstance(index, int):
                 part: Value | int = (index >> i) & ((1 << (j - i)) - 1)
             else:
-                part = e.bits(index, i, j - i, len(bases))
+                part = e.bits(index, i, j - i, n)
             out.append(e.mul(part, bases[i]))
         i = j
     return out

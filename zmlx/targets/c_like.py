@@ -49,13 +49,14 @@ class CPrinter:
         self._count(fn.body)
 
     def _count(self, block: Block) -> None:
+        uses, home = self.uses, self.home
         for op in block.ops:
             for v in op.operands:
-                self.uses[v] = self.uses.get(v, 0) + 1
-                if self.home.get(v) is not block:
-                    self.uses[v] += 1  # used from an inner block: not to be written there again and again
+                # From an inner block it counts twice: not to be written there again and again.
+                more = 1 if v in home and home[v] is block else 2
+                uses[v] = uses[v] + more if v in uses else more
             for v in op.results:
-                self.home[v] = block
+                home[v] = block
             for region in op.regions:
                 self._count(region)
 
@@ -148,8 +149,7 @@ class CPrinter:
 
     def use(self, v: Value) -> str:
         if v in self.pending:
-            text, _ = self.pending.pop(v)
-            return text
+            return self.pending.pop(v)[0]
         if v in self.names:
             return self.names[v]
         if v.op is not None and "constant" in v.op.traits:
