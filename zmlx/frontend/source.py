@@ -140,7 +140,14 @@ class Source:
         line, col = node.lineno, node.col_offset  # type: ignore[attr-defined]
         end_line, end_col = node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
         line, end_line = line + self.offset, end_line + self.offset
+        if self.ascii:
+            return Loc(self.file, line, col, end_line, end_col, self.name, caller)
         return Loc(self.file, line, self._chars(line, col), end_line, self._chars(end_line, end_col), self.name, caller)
+
+    @cached_property
+    def ascii(self) -> bool:
+        """Whether columns of bytes are columns of characters throughout."""
+        return "".join(self.lines).isascii()
 
     def _chars(self, line: int, col: int) -> int:
         if not 0 <= line - self.first < len(self.lines):  # before Python 3.12 parts of f-strings are misplaced
@@ -193,7 +200,7 @@ def _block(fn: types.FunctionType, lines: list[str]) -> list[str]:
     A string with lines at the margin fools this; what comes out then does not parse.
     """
     first = fn.__code__.co_firstlineno
-    body = min((n for _, _, n in fn.__code__.co_lines() if n is not None and n > first), default=first) - first
+    body = min([n for _, _, n in fn.__code__.co_lines() if n is not None and n > first], default=first) - first
     margin = len(lines[0]) - len(lines[0].lstrip())
     last = body
     for i in range(body + 1, len(lines)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from zmlx import dtypes as dt
@@ -94,7 +95,11 @@ def _equal(types: Sequence[Type]) -> None:
 
 def check_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """A tile's shape: powers of two, rank ≤ 4, at most 2^20 elements."""
-    dims = tuple(int(d) for d in shape)
+    return _checked(tuple(map(int, shape)))
+
+
+@cache
+def _checked(dims: tuple[int, ...]) -> tuple[int, ...]:
     for d in dims:
         if d < 1 or d & (d - 1):
             up = 1 << max(0, d - 1).bit_length()
@@ -112,6 +117,7 @@ def check_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return dims
 
 
+@lru_cache(maxsize=1 << 12)
 def broadcast_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape; the shorter is padded with 1s on the left."""
     rank = max(len(a), len(b))

@@ -102,6 +102,7 @@ def flat(coords: Coords, shape: Coords) -> int:
     return index
 
 
+@lru_cache(maxsize=1 << 12)
 def register_map(home: Layout, wanted: Layout) -> tuple[tuple[int, ...], int] | None:
     """How to find the registers of `wanted` in those of `home`, in the same thread.
 

@@ -40,6 +40,7 @@ class CPrinter:
         self.names: dict[Value, str] = {}
         self.taken: set[str] = set(RESERVED)
         self.numbered: dict[str, int] = {}  # the last number given to a name that several values want
+        self.kinds: dict[Any, str] = {}  # C types, by element type
         self.handlers: dict[str, Callable[[Op], None] | None] = {}  # the methods `op_…`, found once
         self.pending: dict[Value, tuple[str, bool]] = {}  # expressions not written yet, and whether they read arrays
         self.uses: dict[Value, int] = {}
@@ -73,9 +74,10 @@ class CPrinter:
         return name
 
     def ctype(self, elem: Any) -> str:
-        if isinstance(elem, Pointer):
-            return self.pointer_type(elem)
-        return self.target.spelling(elem)
+        found = self.kinds.get(elem)
+        if found is None:
+            found = self.kinds[elem] = self.pointer_type(elem) if isinstance(elem, Pointer) else self.target.spelling(elem)
+        return found
 
     def pointer_type(self, elem: Pointer) -> str:
         return f"{self.ctype(elem.elem)}*"
@@ -133,6 +135,8 @@ class CPrinter:
 
     def flush(self, keep: Op | None = None) -> None:
         """Writes pending expressions that read arrays, before something may change these."""
+        if not self.pending:
+            return
         used = set(keep.operands) if keep is not None else set()
         for v in [v for v, (_, reads) in self.pending.items() if reads and v not in used]:
             text, _ = self.pending.pop(v)
@@ -171,14 +175,9 @@ class CPrinter:
         self.depth -= 1
 
     def op(self, op: Op) -> None:
-        outer = self.loc
+        outer, name = self.loc, op.name
         if op.loc is not None:
             self.loc = op.loc
-        self.print_op(op)
-        self.loc = outer
-
-    def print_op(self, op: Op) -> None:
-        name = op.name
         if name not in self.handlers:
             self.handlers[name] = getattr(self, "op_" + name, None)
         handler = self.handlers[name]
@@ -196,6 +195,7 @@ class CPrinter:
             text = self.template(op)
             if text:
                 self.line(text + ";")
+        self.loc = outer
 
     def expression(self, op: Op) -> None:
         reads = self.reads(op)
@@ -207,14 +207,11 @@ class CPrinter:
         count = self.uses.get(v, 0)
         if count == 0 and v.op is not None and "pure" in v.op.traits:
             return
-        if count == 1 and len(text) <= LONGEST and not self.is_named(v):
+        named = v.name and (v.op is None or v.op.name not in ("get", "thread_id"))
+        if count == 1 and not named and len(text) <= LONGEST:
             self.pending[v] = (text, reads)
         else:
             self.declare(v, text)
-
-    @staticmethod
-    def is_named(v: Value) -> bool:
-        return bool(v.name) and (v.op is None or v.op.name not in ("get", "thread_id"))
 
     def read_first(self, values: list[Value]) -> None:
         """On the host, elements of arrays become variables before one of them is chosen: g++ 12 at -O3 vectorises
@@ -234,7 +231,7 @@ class CPrinter:
         spell = spelling(op, self.target)
         if spell is None:
             raise InternalCompilerError(f"{op.name} was not legalised for {self.target.name}; please report this bug of zmlx")
-        operands = [self.use(v) for v in op.operands]
+        operands = list(map(self.use, op.operands))
         repeats, bare = slots(spell, len(operands))
         if repeats:
             operands = [self.once(v, text) for v, text in zip(op.operands, operands, strict=True)]

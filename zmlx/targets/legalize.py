@@ -102,9 +102,11 @@ class _Legalizer:
 
     def elementwise(self, e: Emit, op: Op) -> None:
         target, old = self.target, op.results[0]
-        halves = {v.type.elem for v in (*op.operands, old)} & self.wide
-        if halves and op.name not in UNTOUCHED:
-            (half,) = halves  # operands of one op share a type
+        half = old.type.elem if old.type.elem in self.wide else None
+        for v in op.operands:  # operands of one op share a type
+            if v.type.elem in self.wide:
+                half = v.type.elem
+        if half is not None and op.name not in UNTOUCHED:
             wide = target.arithmetic[half]
             result = _spell(e, op, [_widened(e, v, wide) if v.type.elem is half else v for v in op.operands], target)
             if result.type.elem is wide and old.type.elem is half:
