@@ -52,7 +52,7 @@ class _Eliminator:
         table, mapping, out, added = self.table, self.mapping, [], []
         for op in block.ops:
             if mapping:
-                op.operands = [mapping[v] if v in mapping else v for v in op.operands]
+                op.operands = list(map(mapping.get, op.operands, op.operands))
             for region in op.regions:
                 if op.has("structured"):
                     self.block(region)

@@ -44,7 +44,7 @@ def canonical_number(op: Op, b: Rewriter) -> Result:
 @RULES.rule()
 def fold(op: Op, b: Rewriter) -> Result:
     """An op of constants is a constant."""
-    if not ELEMENTWISE <= op.traits or not op.operands or not isinstance(op.results[0].type.elem, DType):
+    if not op.traits >= ELEMENTWISE or not op.operands or not isinstance(op.results[0].type.elem, DType):
         return None
     for v in op.operands:
         if v.op is None or v.op.defn is not index.constant:

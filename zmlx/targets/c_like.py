@@ -163,10 +163,7 @@ class CPrinter:
 
     def reads(self, op: Op) -> bool:
         pending = self.pending
-        for v in op.operands:
-            if v in pending and pending[v][1]:
-                return True
-        return False
+        return True in [pending[v][1] for v in op.operands if v in pending]
 
     def block(self, block: Block) -> None:
         self.depth += 1
@@ -243,8 +240,9 @@ class CPrinter:
         text = spell.format(*args, T=kind, **attrs)
         if op.results and "elementwise" in op.traits:
             d = op.results[0].type.elem
-            if d.bits < 32 and isinstance(d, DType) and d.is_int and not d.is_bool and not (text.startswith(kind) and wrapped(text[len(kind) :])):
-                text = self.cast_text(f"({text})", d)  # C computes in int
+            narrow = d.bits < 32 and isinstance(d, DType) and d.is_int and not d.is_bool
+            if narrow and not (text.startswith(kind) and wrapped(text[len(kind) :])):
+                text = self.cast_text(f"({text})", d)  # type: ignore[arg-type]  # C computes in int
         return text
 
     def axis_suffix(self, axis: int) -> str:

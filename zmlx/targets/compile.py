@@ -105,7 +105,7 @@ def _compile(
         headers = ["cuda.h", "cuda_vector.h", *(["cuda_mma.h"] if "mma" in used else []), *(["cuda_bulk.h"] if "bulk_map" in used else [])]
         source = printer.text(arrays, scalars, token, "".join(map(prelude, headers)), entry)
     elif isinstance(printer, MetalPrinter):
-        headers = ["metal.h", "metal_vector.h", *(["metal_matrix.h"] if any(op.name == "fragment_mac" for op in simt.walk()) else [])]
+        headers = ["metal.h", "metal_vector.h", *(["metal_matrix.h"] if "fragment_mac" in {op.name for op in simt.walk()} else [])]
         source, header = printer.text(arrays, scalars, inout), "".join(map(prelude, headers))
     else:
         assert isinstance(printer, HostPrinter)

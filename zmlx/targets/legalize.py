@@ -73,7 +73,7 @@ class _Legalizer:
         e = Emit(Block())
         for op in block.ops:
             if mapping:
-                op.operands = [mapping[v] if v in mapping else v for v in op.operands]
+                op.operands = list(map(mapping.get, op.operands, op.operands))
             e.loc = op.loc
             try:
                 if op.name in target.refuse:
@@ -112,8 +112,8 @@ class _Legalizer:
             if result.type.elem is wide and old.type.elem is half:
                 result = e.convert(result, half)
         elif target.is_simt and op.name in WRAPPING and old.type.elem in UNSIGNED and op not in self.plain:
-            unsigned = UNSIGNED[old.type.elem]  # type: ignore[index]
-            result = e.convert(_spell(e, op, [_as_unsigned(e, v, unsigned) for v in op.operands], target), old.type.elem)  # type: ignore[arg-type]
+            unsigned = UNSIGNED[old.type.elem]
+            result = e.convert(_spell(e, op, [_as_unsigned(e, v, unsigned) for v in op.operands], target), old.type.elem)
         elif spelling(op, target) is not None:
             e.block.ops.append(op)
             return
