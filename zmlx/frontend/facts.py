@@ -76,7 +76,8 @@ def _outside(body: list[ast.stmt], local: Collection[str]) -> Iterator[str]:
 
 
 # Nodes that have others below them, and names.
-_INNER = frozenset(node for node in vars(ast).values() if isinstance(node, type) and issubclass(node, ast.AST) and node._fields) - {ast.Constant}
+_NODES = [kind for kind in vars(ast).values() if isinstance(kind, type) and issubclass(kind, ast.AST)]
+_INNER = frozenset(kind for kind in _NODES if kind._fields) - {ast.Constant}
 
 
 def _references(body: list[ast.stmt]) -> Iterator[ast.AST]:
