@@ -16,7 +16,7 @@ from zmlx.dtypes import DType
 from zmlx.errors import InternalCompilerError, Loc
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import ArrayType, Pointer, Type
-from zmlx.targets.c_text import RESERVED, atom, float32_text, slots, wrapped
+from zmlx.targets.c_text import RESERVED, SINGLE, WORD, atom, float32_text, slots, wrapped
 from zmlx.targets.legalize import spelling
 from zmlx.targets.target import Target
 
@@ -250,7 +250,7 @@ class CPrinter:
 
     def once(self, v: Value, text: str) -> str:
         """An operand that a template repeats: a variable unless it is one already."""
-        if re.fullmatch(r"[\w.]+|\(-?[\w.]+\)", text):
+        if SINGLE.fullmatch(text):
             return text
         self.declare(v, text)
         return self.names[v]
@@ -298,9 +298,9 @@ class CPrinter:
         text = self.use(v)
         if v.op is not None and v.op.name == "addptr" and v not in self.names:
             base, _, offset = text.partition(" + ")
-            if re.fullmatch(r"\w+", base) and offset:
+            if offset and WORD.fullmatch(base):
                 return f"{base}[{offset[1:-1] if wrapped(offset) else offset}]"
-        return f"*{atom(text)}" if not re.fullmatch(r"\w+", text) else f"*{text}"
+        return f"*{atom(text)}" if not WORD.fullmatch(text) else f"*{text}"
 
     def op_load(self, op: Op) -> None:
         place = self.address(op.operands[0])
