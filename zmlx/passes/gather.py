@@ -9,7 +9,6 @@ from __future__ import annotations
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import Type
 
-
 # Ops within which reductions are brought together: to look farther for each would take the square of the block's length,
 # and would have results wait for long.
 FAR = 256
