@@ -217,7 +217,7 @@ def lower_if(low: Lowering, op: Op) -> None:
         after.append((low.scratch.state(), low.hazards.pending))
         blocks.append(block)
     low.scratch.restore(*(state for state, _ in after))
-    low.hazards.pending = [x for _, p in after for x in p]
+    low.hazards.pending = list(dict.fromkeys(x for _, p in after for x in p))  # both hold what came before
     low.e.loc = op.loc
     new = low.e.create(control.if_, [low.scalar(op.operands[0])], op.attrs, blocks)
     rest = iter(new.results)

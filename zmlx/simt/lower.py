@@ -79,7 +79,7 @@ class Lowering:
     def lower_block(self, block: Block) -> None:
         """Emits a block's ops; its terminator is left to the owner."""
         for op in block.ops:
-            if op.has("terminator") and op.name != "return":
+            if "terminator" in op.traits and op.name != "return":
                 break
             self.e.loc = op.loc
             try:
@@ -89,7 +89,7 @@ class Lowering:
         self.flush_kept()
 
     def lower_op(self, op: Op) -> None:
-        tiles = [v for v in (*op.operands, *op.results) if isinstance(v.type, Type) and v.type.is_tile]
+        tiles = [v for v in (*op.operands, *op.results) if v.type.is_tile]  # type: ignore[union-attr]
         if op.name in _SINKS:
             self.flush_kept()
             _SINKS[op.name](self, op)
