@@ -230,8 +230,25 @@ template <int... I> ZM_FN zm_vs zm_upper(zm_vu x, zm_ints<int, I...>) {  // the 
 ZM_FN zm_vf zm_fabs(zm_vf x) { return zm_float(zm_bits(x) & 0x7fffffffu); }
 ZM_FN zm_vf zm_copysign(zm_vf x, zm_vf y) { return zm_float((zm_bits(x) & 0x7fffffffu) | (zm_bits(y) & 0x80000000u)); }
 
+#if defined(__AVX512BW__) && !defined(__clang__)  // one shuffle, in place of a widening and a shift
+template <int... I> ZM_FN zm_vf zm_upper_halves(zm_vs x, zm_ints<int, I...>) {
+    const zm_vec<short, 32> from = {(short)(I / 2)...};
+    auto whole = (zm_vec<short, 32>)__builtin_ia32_si512_256si((zm_vec<int, 8>)x);
+    return (zm_vf)__builtin_ia32_permvarhi512_mask(whole, from, zm_vec<short, 32>{}, 0xaaaaaaaau);
+}
+ZM_FN zm_vf zm_bf16_to_float(zm_vbf16 x) { return zm_upper_halves(x.bits, zm_count<32>()); }
+#else
 ZM_FN zm_vf zm_bf16_to_float(zm_vbf16 x) { return zm_float(zm_widen(x.bits) << 16); }
+#endif
 ZM_FN zm_vbf16 zm_float_to_bf16(zm_vf x) {
+#if defined(__AVX512BF16__)  // whose conversion makes zeros of denormals
+    if (__builtin_expect(__builtin_ia32_fpclassps512_mask(x, 0x20, (uint16_t)-1) == 0, 1))
+#ifdef __clang__
+        return {(zm_vs)__builtin_ia32_cvtneps2bf16_512(x)};
+#else
+        return {(zm_vs)__builtin_ia32_cvtneps2bf16_v16sf(x)};
+#endif
+#endif
     zm_vu b = zm_bits(x), r = b + 0x7fffu + ((b >> 16) & 1u);
     return {zm_upper(x != x ? b | 0x400000u : r, zm_count<ZM_LANES>())};
 }
