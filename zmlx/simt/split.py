@@ -75,12 +75,9 @@ def _cut_chunks(e: Emit, loop: Op) -> None:
     if inner is None or bound is None:
         e.block.ops.append(loop)
         return
-    large, more = bound
     e.loc = loop.loc
     size = e.constant(inner.attrs["end"], dt.int64)
-    end = e.convert(_outside(e, large), dt.int64)
-    if more:
-        end = e.value(arith.add, end, e.constant(more, dt.int64))
+    end = _emit_bound(e, bound, loop)
     low, high = (e.constant(loop.attrs[k], dt.int64) for k in ("start", "end"))
     whole = e.value(arith.floordiv, e.value(arith.maximum, end, e.constant(0, dt.int64)), size)
     whole = e.convert(e.value(arith.maximum, low, e.value(arith.minimum, whole, high)), dt.int32)
@@ -107,8 +104,8 @@ def _off(loop: Op, inner: Op) -> Op:
     return off
 
 
-def _chunk_bound(inner: Op, outer: Block) -> tuple[Value, int] | None:
-    """(n, k) where the masks of a chunk are `chunk * size + i < n + k`, n the same for all chunks."""
+def _chunk_bound(inner: Op, outer: Block) -> Bound | None:
+    """(m, n, k) where the masks of a chunk are `m + (chunk * size + i) < n + k`, m (if any) and n the same for all chunks."""
     if inner.name != "loop" or inner.attrs["kind"] != "simd" or inner.operands or inner.attrs["start"] != 0:
         return None
     body, chunk, size = inner.regions[0], outer.args[0], inner.attrs["end"]
@@ -120,7 +117,12 @@ def _chunk_bound(inner: Op, outer: Block) -> tuple[Value, int] | None:
     if op is None or op.name not in (*_LESS, *_GREATER):
         return None
     small, large = op.operands if op.name in _LESS else reversed(op.operands)
-    place = inside.get(small)
+    place, base = inside.get(small), None
+    if place is not None and place.name == "add" and body.args[0] not in place.operands:
+        outside = [v for v in place.operands if v not in inside and v is not chunk]
+        if len(outside) == 1:
+            base = outside[0]
+            place = inside.get(next(v for v in place.operands if v is not base))
     if (large in inside and not _is_constant(inside[large])) or large in (chunk, body.args[0]) or small.type.elem is not dt.int32:
         return None
     if place is None or place.name != "add" or body.args[0] not in place.operands:
@@ -131,7 +133,7 @@ def _chunk_bound(inner: Op, outer: Block) -> tuple[Value, int] | None:
     factor = inside.get(start.operands[0] if start.operands[1] is chunk else start.operands[1])
     if factor is None or not _is_constant(factor) or factor.attrs["value"] != size:
         return None
-    return large, (_LESS | _GREATER)[op.name]
+    return base, large, (_LESS | _GREATER)[op.name]
 
 
 def _mask(op: Op) -> Value:
