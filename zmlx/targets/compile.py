@@ -13,7 +13,7 @@ from zmlx.ir.core import Function, Value, clone_function
 from zmlx.ir.types import Pointer, Type
 from zmlx.ir.verifier import verify
 from zmlx.passes.pipeline import optimize
-from zmlx.simt import split
+from zmlx.simt import fuse, split
 from zmlx.simt.decisions import Record
 from zmlx.simt.lower import lower
 from zmlx.targets.c_text import RESERVED
@@ -85,6 +85,7 @@ def _compile(
         raise ResourceError(f"num_warps={num_warps} is more than the {target.max_warps} of a {target.name} program", "use fewer warps")
     simt = lower(tile, target, num_warps, num_stages, record)
     if not target.is_simt:
+        fuse.run(simt)
         split.run(simt)
     legalize(simt, target)
     if record is not None:
