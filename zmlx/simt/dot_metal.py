@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING
 from zmlx import dtypes as dt
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
-from zmlx.ops import compare, simt_matrix, simt_mma
-from zmlx.simt.convert import prepare
-from zmlx.simt.fragments import SIZE, operand_layout, warps
-from zmlx.simt.frame import Frame
-from zmlx.simt.layout import Coords, Layout, blocked, register_map
-from zmlx.simt.shared import element_bytes
+from zmlx.ops import simt_matrix
+from zmlx.simt.fragments import SIZE, warps
+from zmlx.simt.operand_metal import Operand
 
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
 
-PAD_BYTES = 16  # behind each staged row: rows begin at different banks, and vectors stay aligned
 WISHED_BYTES = 20 * 1024  # of threadgroup memory at most: a core with more than one program does not wait at barriers
 MOST_UNROLLED = 8  # steps along k, where nothing asks for more
 
@@ -33,7 +29,7 @@ def lower(low: Lowering, op: Op) -> bool:
     a, b, acc = op.operands
     assert isinstance(result.type, Type) and isinstance(a.type, Type)
     layout, depth = low.place.product(op), a.type.shape[1]
-    sides = [_Operand(low, v, layout, depth, side) for side, v in enumerate((a, b))]
+    sides = [Operand(low, v, layout, depth, side) for side, v in enumerate((a, b))]
     staged = [s for s in sides if s.staged]
     piece = _piece(low, staged, depth)
     if piece is None:
@@ -64,20 +60,20 @@ def lower(low: Lowering, op: Op) -> bool:
     return True
 
 
-def _piece(low: Lowering, staged: list[_Operand], depth: int) -> int | None:
+def _piece(low: Lowering, staged: list[Operand], depth: int) -> int | None:
     """The longest piece of k that leaves threadgroup memory to other programs, or else one that fits at all."""
     for limit in (min(WISHED_BYTES, low.target.stage_bytes), low.target.stage_bytes):
         piece = depth
         while piece >= SIZE:
             for s in staged:
                 s.choose(piece)
-            if sum(-(-s.size * element_bytes(s.elem) // 16) * 16 for s in staged) <= limit:
+            if sum(s.bytes for s in staged) <= limit:
                 return piece
             piece //= 2
     return None
 
 
-def _pieces(low: Lowering, sides: list[_Operand], out: Value, depth: int, piece: int) -> None:
+def _pieces(low: Lowering, sides: list[Operand], out: Value, depth: int, piece: int) -> None:
     e, staged = low.e, [s for s in sides if s.staged]
     steps = piece // SIZE
     # What is in registers is chosen by known indices: loops over it vanish.
@@ -86,7 +82,7 @@ def _pieces(low: Lowering, sides: list[_Operand], out: Value, depth: int, piece:
         if staged and piece < depth:
             low.barrier("shared")
         for s in staged:
-            s.stage(which)
+            s.write(which)
         if staged:
             low.barrier("shared")
         with e.loop(0, steps, kind, "step") as step:
@@ -97,172 +93,3 @@ def _pieces(low: Lowering, sides: list[_Operand], out: Value, depth: int, piece:
                 at = e.add(e.mul(i, 2 * sides[1].count), e.mul(j, 2))
                 places = [(out, at), (left, e.mul(i, 2)), (right, e.mul(j, 2))]
                 e.create(simt_matrix.fragment_mac, [v for array, index in places for v in (array, e.as_value(index))])
-
-
-class _Operand:
-    """One operand on its way into fragments.
-
-    at      the layout in which its elements are multiplied
-    kept    whether some of them are in registers already
-    staged  whether they pass through threadgroup memory; then `home` says how threads share the writing
-    count   fragments of a warp across the product
-    """
-
-    def __init__(self, low: Lowering, value: Value, product: Layout, depth: int, side: int) -> None:
-        self.low, self.value, self.side, self.k = low, value, side, 1 - side
-        self.elem: dt.DType = value.type.dtype  # type: ignore[union-attr]
-        self.shape: Coords = value.type.shape  # type: ignore[union-attr]
-        self.at = operand_layout(product, depth, side)
-        self.across = [i for i, b in enumerate(self.at.reg) if i and b[side]]
-        self.along = [i for i, b in enumerate(self.at.reg) if i and b[self.k]]
-        self.count = 1 << len(self.across)
-        self.loads, kept = _reach(low, value, self.at)
-        self.kept = bool(kept)
-        readers = 1 << sum(not any(b) for b in self.at.warp)
-        self.staged = not all(kept) or (bool(self.loads) and readers > 1)
-        self.shared: Value | None = None
-
-    def choose(self, piece: int) -> None:
-        """Fixes how a piece of this length is staged."""
-        self.piece = piece
-        extent = [piece if d == self.k else n for d, n in enumerate(self.shape)]
-        runs = [_run(self.low, self.value, d) for d in range(2)]
-        self.fast = 0 if runs[0] > runs[1] else 1  # along which rows of threadgroup memory lie: as in memory
-        self.width = extent[self.fast] + PAD_BYTES // element_bytes(self.elem)
-        self.size = extent[1 - self.fast] * self.width
-        held = _kept_layout(self.low, self.value) if self.kept else None
-        home = held or self._spread((extent[0], extent[1]), runs[self.fast])
-        most = PAD_BYTES // element_bytes(self.elem)
-        self.inner = [i for i in range(_walked(home.reg, self.fast)) if 1 << i < min(most, extent[self.fast]) and not any(home.flip)]
-        self.runs = [r for r in ([i for i in run if i not in self.inner] for run in home.runs) if r]
-        top = [b for b in (self.at.reg[i] for i in self.along) if b[self.k] >= piece] if held is None else []
-        self.guarded = held is not None and piece < self.shape[self.k]
-        self.chosen = list(range(len(home.reg), len(home.reg) + len(top)))
-        self.home = Layout(self.shape, (*home.reg, *top), home.lane, home.warp, home.flip)
-
-    def _spread(self, extent: tuple[int, int], run: int) -> Layout:
-        """A piece over all threads, with vectors and neighbouring lanes along its rows in memory."""
-        low, flipped = self.low, self.fast == 0
-        lane_bits, warp_bits = low.place.lane_bits, low.place.warp_bits
-        most = max(1, low.target.vector_bytes // element_bytes(self.elem))
-        wide = min(run, most, max(1, extent[0] * extent[1] >> (lane_bits + warp_bits)))
-        shape = extent[::-1] if flipped else extent
-        layout = blocked(shape, (1, wide), (32, 32), lane_bits, warp_bits)
-        return layout.map(extent, lambda c: c[::-1]) if flipped else layout
-
-    def enter(self) -> None:
-        """Before the loops: the order of memory accesses, and conversions of what is kept."""
-        for load, _ in self.loads:
-            self.low.hazards.access(load, None)
-        prepare(self.low, [(self.value, self.home if self.staged else self.at)])
-        self.root = Frame(self.low, None, 0, (), self.low.e.block)
-
-    def _place(self, frame: Frame, layout: Layout) -> Value | int:
-        """Where the current element of a piece is in threadgroup memory."""
-        local = layout.map(layout.shape, lambda c: tuple(x % self.piece if d == self.k else x for d, x in enumerate(c)))
-        e = self.low.e
-        return e.add(e.mul(frame.coordinate(local, 1 - self.fast), self.width), frame.coordinate(local, self.fast))
-
-    def stage(self, which: Value | int) -> None:
-        """Writes a piece to threadgroup memory."""
-        low, e = self.low, self.low.e
-        assert self.shared is not None
-        with e.guard(low.owner(self.home)):
-            outer = Frame(low, self.root, which, self.chosen, e.block)
-            with low.levels(outer, self.runs) as frame, e.on_behalf_of(self.value), e.guard(self._inside(frame, which)):
-                if not self.inner:
-                    e.set(self.shared, self._place(frame, self.home), frame.eval(self.value, self.home))
-                    return
-                vector = e.alloc(self.elem, 1 << len(self.inner), "register", self.value.name)
-                with low.levels(frame, [self.inner]) as each:
-                    e.set(vector, each.as_index(), each.eval(self.value, self.home))
-                at = e.as_value(self._place(frame, self.home))
-                e.create(simt_mma.put, [self.shared, at, vector], {"width": 1 << len(self.inner)})
-
-    def _inside(self, frame: Frame, which: Value | int) -> Value | None:
-        """Whether the current element of a tile that threads hold whole lies in the piece."""
-        if not self.guarded:
-            return None
-        e, k = self.low.e, self.low.e.as_value(frame.coordinate(self.home, self.k))
-        bits = self.shape[self.k].bit_length() - 1
-        first = self.piece.bit_length() - 1
-        return e.value(compare.eq, e.bits(k, first, bits - first, bits), e.as_value(which))
-
-    def fragments(self, which: Value | int, step: Value | int, piece: int) -> Value:
-        """The warp's fragments at one step of 8 along k: pairs of an array, one after the other across the product."""
-        low, e, at = self.low, self.low.e, self.at
-        array = e.alloc(self.elem, 2 * self.count, "register", "ab"[self.side])
-        inside = (piece // SIZE).bit_length() - 1
-        outer = Frame(low, self.root, which, self.along[inside:], e.block)
-        outer = Frame(low, outer, step, self.along[:inside], e.block)
-        places = [1 if i == 0 else 2 << self.across.index(i) if i in self.across else 0 for i in range(len(at.reg))]
-        with low.levels(outer, [self.across]) as pairs, e.on_behalf_of(self.value):
-            if self.shared is not None and self.fast == 1:
-                operands = [self.shared, self._place(pairs, at), array, pairs.register((tuple(places), 0))]
-                e.create(simt_mma.take, [e.as_value(x) for x in operands], {"width": 2})
-                return array
-            with low.levels(pairs, [[0]]) as frame:
-                value = frame.eval(self.value, at) if self.shared is None else e.get(self.shared, self._place(frame, at))
-                e.set(array, frame.register((tuple(places), 0)), value)
-        return array
-
-
-def _reach(low: Lowering, value: Value, layout: Layout) -> tuple[list[tuple[Op, Layout]], list[bool]]:
-    """The loads below a tile, with the layouts that it asks of them, and for each kept tile whether its registers serve."""
-    loads: list[tuple[Op, Layout]] = []
-    kept: list[bool] = []
-    seen: set[tuple[Value, Layout]] = set()
-    stack = [(value, layout)]
-    while stack:
-        item = stack.pop()
-        v, wanted = item
-        if item in seen or not v.type.shape:  # type: ignore[union-attr]
-            continue
-        seen.add(item)
-        op = v.op
-        if v in low.homes:
-            kept.append(any(register_map(home, wanted) is not None for home, _ in low.homes[v]))
-        elif op is not None and op.name != "splat":
-            if op.name == "load":
-                loads.append((op, wanted))
-            inner = low.pull_back(op, wanted, v) if op.has("view") else wanted
-            stack += [(x, inner) for x in op.operands]
-    return loads, kept
-
-
-def _run(low: Lowering, value: Value, dim: int) -> int:
-    """How many neighbours in memory some load below a tile finds along one of its dimensions."""
-    shape: Coords = value.type.shape  # type: ignore[union-attr]
-    bits = tuple(tuple(1 << i if d == dim else 0 for d in range(2)) for i in range(shape[dim].bit_length() - 1))
-    return max((_neighbours(low, op, layout) for op, layout in _reach(low, value, Layout(shape, bits, (), ()))[0]), default=1)
-
-
-def _neighbours(low: Lowering, load: Op, layout: Layout) -> int:
-    pointer, best = load.operands[0], 1
-    if pointer not in low.axes:
-        return best
-    for d in range(len(layout.shape)):
-        best = max(best, min(1 << _walked(layout.reg, d), low.axes[pointer].contiguity[d]))
-    return best
-
-
-def _walked(reg: tuple[Coords, ...], dim: int) -> int:
-    """How many of the first register bits walk one dimension element by element."""
-    count = 0
-    while count < len(reg) and reg[count] == tuple(1 << count if d == dim else 0 for d in range(len(reg[count]))):
-        count += 1
-    return count
-
-
-def _kept_layout(low: Lowering, value: Value) -> Layout | None:
-    """A layout of a tile that asks for no conversion of what is kept below it; None where none is known."""
-    if value in low.homes:
-        return low.homes[value][0][0]
-    op = value.op
-    if op is None or (op.has("view") and op.name != "trans"):
-        return None
-    for x in op.operands:
-        layout = _kept_layout(low, x) if x.type.shape == op.operands[0].type.shape else None  # type: ignore[union-attr]
-        if layout is not None:
-            return layout.map(layout.shape[::-1], lambda c: c[::-1]) if op.name == "trans" else layout
-    return None

@@ -54,6 +54,8 @@ class Lowering:
         self.e = Emit(self.body)
         self.scratch = Scratch(self)
         self.staged: dict[object, Image] = {}  # operands of products that a loop keeps in shared memory
+        # Loads that an operand of a product needs in a layout, made before: an array, and where in it `Frame.register` finds them.
+        self.fetched: dict[tuple[Value, Layout], tuple[Value, tuple[tuple[int, ...], int]]] = {}
         self.flight = Flight(self)
         self.following: dict[Op, Callable[[], None]] = {}  # what is emitted once a product has been started
         self.hazards = Hazards(self)
