@@ -2,11 +2,13 @@
 
 An operand is a tile like any other, wanted in the layout that the product asks of it. Where its elements are at hand (in
 registers of this layout, or in memory and of use to one simdgroup only) each lane takes its own; else pieces of the operand
-along k pass through threadgroup memory, which all simdgroups read.
+along k pass through threadgroup memory, which all simdgroups read: two at a time where there is room, so that the next one is on
+its way while one is multiplied. In a loop that is the next iteration's (`halves`).
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from zmlx import dtypes as dt
@@ -17,9 +19,11 @@ from zmlx.simt.fragments import SIZE, warps
 from zmlx.simt.operand_metal import Operand
 
 if TYPE_CHECKING:
+    from zmlx.simt.halves import Early
     from zmlx.simt.lower import Lowering
 
 WISHED_BYTES = 20 * 1024  # of threadgroup memory at most: a core with more than one program does not wait at barriers
+MOST_FETCHED = 128  # bytes of a thread's registers for the pieces that are under way
 MOST_UNROLLED = 8  # steps along k, where nothing asks for more
 
 
@@ -29,15 +33,18 @@ def lower(low: Lowering, op: Op) -> bool:
     a, b, acc = op.operands
     assert isinstance(result.type, Type) and isinstance(a.type, Type)
     layout, depth = low.place.product(op), a.type.shape[1]
-    sides = [Operand(low, v, layout, depth, side) for side, v in enumerate((a, b))]
+    early = low.early.get(op)
+    sides = early.sides if early else operands(low, op)
     staged = [s for s in sides if s.staged]
-    piece = _piece(low, staged, depth)
-    if piece is None:
+    chosen = (early.piece, 2) if early else pieces(low, op, staged, depth)
+    if chosen is None:
         return False
+    piece, halves = chosen
     held = not sides[0].staged and sides[0].kept
     low.decided(
-        "dot", op, layout=layout, path="simdgroup", warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece
-    )
+        "dot", op, layout=layout, path="simdgroup", warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece,
+        halves=halves, early=[s.side for s in staged if early and s in early.staged],
+    )  # fmt: skip
     kind = result.type.dtype
     out = low.materialise(acc, layout, into=e.alloc(kind, layout.registers, "register", result.name or "acc"))
     # Integers are summed as floats, exactly, and then added to what was there.
@@ -48,10 +55,14 @@ def lower(low: Lowering, op: Op) -> bool:
             e.set(sums, frame.register(each), e.constant(0.0, dt.float32))
     for s in sides:
         s.enter()
-    with low.scratch.arrays([(s.elem, s.size, "ab"[s.side]) for s in staged]) as arrays:
-        for s, array in zip(staged, arrays, strict=True):
+    own = [s for s in staged if s.shared is None]
+    with low.scratch.arrays([(s.elem, s.size * (halves if piece < depth else 1), "ab"[s.side]) for s in own]) as arrays:
+        for s, array in zip(own, arrays, strict=True):
             s.shared = array
-        _pieces(low, sides, sums, depth, piece)
+        if halves == 2:
+            _in_halves(low, sides, sums, depth, piece, early)
+        else:
+            _one_by_one(low, sides, sums, depth, piece)
     if sums is not out:
         with low.nest(layout) as frame:
             r = frame.register(each)
@@ -60,36 +71,113 @@ def lower(low: Lowering, op: Op) -> bool:
     return True
 
 
-def _piece(low: Lowering, staged: list[Operand], depth: int) -> int | None:
+def operands(low: Lowering, op: Op) -> list[Operand]:
+    """Both operands of a product, as they are when this is called."""
+    depth: int = op.operands[0].type.shape[1]  # type: ignore[union-attr]
+    return [Operand(low, v, low.place.product(op), depth, side) for side, v in enumerate(op.operands[:2])]
+
+
+def pieces(low: Lowering, op: Op, staged: list[Operand], depth: int) -> tuple[int, int] | None:
+    """The length of a piece of k, and how many pieces threadgroup memory holds: two where there are several, and it has room."""
+    single = single_piece(low, staged, depth)
+    if single is None or not staged or single == depth or stages(low, op) == 1:
+        return single and (single, 1)
+    double = _piece(low, staged, depth, 2)
+    if double is None or 2 * double < single or sum(s.fetched_bytes for s in staged) > MOST_FETCHED:
+        for s in staged:
+            s.choose(single)
+        return single, 1
+    return double, 2
+
+
+def single_piece(low: Lowering, staged: list[Operand], depth: int) -> int | None:
+    """The length of a piece where threadgroup memory holds one of them; None where none fits."""
+    return _piece(low, staged, depth, 1)
+
+
+def stages(low: Lowering, op: Op) -> int | None:
+    """The user's wish for the innermost loop around a product, or for the whole kernel."""
+    owner = low.plan.owner.get(low.plan.block_of[op])
+    while owner is not None and owner.name != "for":
+        owner = low.plan.owner.get(low.plan.block_of[owner])
+    return (owner.attrs.get("num_stages") if owner is not None else None) or low.num_stages
+
+
+def _piece(low: Lowering, staged: list[Operand], depth: int, halves: int) -> int | None:
     """The longest piece of k that leaves threadgroup memory to other programs, or else one that fits at all."""
     for limit in (min(WISHED_BYTES, low.target.stage_bytes), low.target.stage_bytes):
         piece = depth
         while piece >= SIZE:
             for s in staged:
                 s.choose(piece)
-            if sum(s.bytes for s in staged) <= limit:
+            if halves * sum(s.bytes for s in staged) <= limit:
                 return piece
             piece //= 2
     return None
 
 
-def _pieces(low: Lowering, sides: list[Operand], out: Value, depth: int, piece: int) -> None:
+def _in_halves(low: Lowering, sides: list[Operand], out: Value, depth: int, piece: int, early: Early | None) -> None:
+    """Threadgroup memory holds two pieces. While one is multiplied the next is fetched, and written to the other half.
+
+    One barrier a piece: whoever passed it has multiplied the piece before, whose half may be written, and has written this one.
+    """
+    e, staged, count = low.e, [s for s in sides if s.staged], depth // piece
+    late = [s for s in staged if early is None or s not in early.staged]
+    for s in late:
+        s.write(0)
+    with e.loop(0, count - 1, _outer_kind(sides), "piece") if count > 1 else nullcontext() as which:
+        if which is not None:
+            following = e.add(which, 1)
+            for s in staged:
+                s.room()
+                s.fetch(following)
+            low.barrier("shared")
+            for s in staged:
+                s.start = _half(low, which, s.size)
+            _multiply(low, sides, out, which, piece)
+            for s in staged:
+                s.write(following, _half(low, following, s.size), fetched=True)
+    for s in staged:
+        s.start = early.start(s) if early and s not in late else (count - 1) % 2 * s.size
+    if early:
+        early.fetch()
+    if count > 1 or late or low.scratch.fresh:
+        low.barrier("shared")
+    _multiply(low, sides, out, count - 1, piece)
+    if early:
+        early.write()
+
+
+def _half(low: Lowering, which: Value | int, size: int) -> Value | int:
+    """Where a piece begins."""
+    return which % 2 * size if isinstance(which, int) else low.e.mul(low.e.bits(which, 0, 1, 32), size)
+
+
+def _one_by_one(low: Lowering, sides: list[Operand], out: Value, depth: int, piece: int) -> None:
     e, staged = low.e, [s for s in sides if s.staged]
-    steps = piece // SIZE
-    # What is in registers is chosen by known indices: loops over it vanish.
-    kind = "unroll" if any(s.kept and not s.staged for s in sides) or steps <= MOST_UNROLLED else "serial"
-    with e.loop(0, depth // piece, "unroll" if any(s.kept for s in sides) else "serial", "piece") as which:
+    with e.loop(0, depth // piece, _outer_kind(sides), "piece") as which:
         if staged and piece < depth:
             low.barrier("shared")
         for s in staged:
             s.write(which)
         if staged:
             low.barrier("shared")
-        with e.loop(0, steps, kind, "step") as step:
-            if steps > 1:  # else a compiler that unrolls the loop may fetch all steps' fragments first, and run out of registers
-                e.create(simt_matrix.fragment_fence)
-            left, right = (s.fragments(which, step, piece) for s in sides)
-            with e.loop(0, sides[0].count, "unroll", "i") as i, e.loop(0, sides[1].count, "unroll", "j") as j:
-                at = e.add(e.mul(i, 2 * sides[1].count), e.mul(j, 2))
-                places = [(out, at), (left, e.mul(i, 2)), (right, e.mul(j, 2))]
-                e.create(simt_matrix.fragment_mac, [v for array, index in places for v in (array, e.as_value(index))])
+        _multiply(low, sides, out, which, piece)
+
+
+def _outer_kind(sides: list[Operand]) -> str:
+    # What is in registers is chosen by known indices: loops over it vanish.
+    return "unroll" if any(s.kept for s in sides) else "serial"
+
+
+def _multiply(low: Lowering, sides: list[Operand], out: Value, which: Value | int, piece: int) -> None:
+    e, steps = low.e, piece // SIZE
+    kind = "unroll" if any(s.kept and not s.staged for s in sides) or steps <= MOST_UNROLLED else "serial"
+    with e.loop(0, steps, kind, "step") as step:
+        if steps > 1:  # else a compiler that unrolls the loop may fetch all steps' fragments first, and run out of registers
+            e.create(simt_matrix.fragment_fence)
+        left, right = (s.fragments(which, step, piece) for s in sides)
+        with e.loop(0, sides[0].count, "unroll", "i") as i, e.loop(0, sides[1].count, "unroll", "j") as j:
+            at = e.add(e.mul(i, 2 * sides[1].count), e.mul(j, 2))
+            places = [(out, at), (left, e.mul(i, 2)), (right, e.mul(j, 2))]
+            e.create(simt_matrix.fragment_mac, [v for array, index in places for v in (array, e.as_value(index))])

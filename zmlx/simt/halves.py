@@ -1,0 +1,239 @@
+"""Loops around products on Apple GPUs: the next iteration's operands are on their way while this one's are multiplied.
+
+What passes through threadgroup memory has two halves there. An iteration fetches the next one's elements into registers before it
+multiplies what is in one half, and writes them to the other behind that: so one barrier an iteration is enough, after which
+the half that is written has no more readers, and the half that is read no more writers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from zmlx.ir.core import Op, Value
+from zmlx.ir.types import Elem
+from zmlx.ops import arith, compare
+from zmlx.simt import dot_metal, fragments
+from zmlx.simt.convert import prepare
+from zmlx.simt.later import Later
+from zmlx.simt.operand_metal import Operand
+
+if TYPE_CHECKING:
+    from zmlx.simt.lower import Lowering
+
+
+@dataclass(eq=False)
+class Early:
+    """A product with operands that are staged early. needed: the body's ops that loads, and then values, of these follow from."""
+
+    halves: Halves
+    op: Op
+    sides: list[Operand]
+    staged: list[Operand]
+    loads_need: set[Op]
+    values_need: set[Op]
+    piece: int = 0
+
+    @property
+    def depth(self) -> int:
+        return self.op.operands[0].type.shape[1]  # type: ignore[union-attr,no-any-return]
+
+    @property
+    def bytes(self) -> int:
+        return 2 * sum(s.bytes for s in self.sides if s.staged)
+
+    def choose(self, piece: int) -> None:
+        self.piece = piece
+        for s in self.sides:
+            if s.staged:
+                s.choose(piece)
+
+    def start(self, s: Operand, following: bool = False) -> Value | int:
+        """Where in threadgroup memory this iteration's last piece is, or the next one's first: pieces take turns."""
+        e, count = self.halves.low.e, self.depth // self.piece
+        if count > 1:
+            return 0 if following else s.size
+        half = self.halves.half
+        return e.mul(e.xor(half, 1) if following else half, s.size)
+
+    def fetch(self) -> None:
+        """Begins the loads of the next iteration."""
+        for s in self.staged:
+            s.room()
+        with self.halves.next(self.loads_need):
+            for s in self.staged:
+                s.anchor()
+                s.fetch(0)
+        for s in self.staged:
+            s.anchor()
+
+    def write(self) -> None:
+        """Writes what has been fetched to the half that nobody reads."""
+        with self.halves.next(self.values_need):
+            for s in self.staged:
+                s.anchor()
+                s.write(0, self.start(s, following=True), fetched=True)
+
+    def first(self) -> None:
+        """Before the loop, in what it will have as its first iteration."""
+        for s in self.staged:
+            s.anchor()
+            s.fetch(0)
+        for s in self.staged:
+            s.write(0, 0, fetched=True)
+
+
+@dataclass(eq=False)
+class Halves:
+    """The products of one `for` loop whose operands are fetched an iteration ahead. half: which half this iteration reads."""
+
+    low: Lowering
+    op: Op
+    names: tuple[str, ...] = ()
+    ahead: list[Early] = field(default_factory=list)
+    half: Value | int = 0
+
+    def __post_init__(self) -> None:
+        self.region = self.op.regions[0]
+        self.later = Later(self.low, self.op)
+        found = [x for p in self.region.ops if p.name == "dot" and fragments.fits(p, self.low.target) and (x := self._early(p))]
+        self.ahead = found if found and self._fit(found) else []
+        if any(x.piece == x.depth for x in self.ahead):
+            self.names = ("half",)
+
+    def _early(self, product: Op) -> Early | None:
+        """What of a product can be staged early."""
+        low = self.low
+        sides = dot_metal.operands(low, product)
+        staged, loads, values = [], set[Op](), set[Op]()
+        for s in sides:
+            needed = self._slice(s.value) if s.staged else None
+            if needed is not None and not isinstance(needed, str):
+                staged.append(s)
+                loads |= needed[0]
+                values |= needed[1]
+            elif needed:
+                low.decided("late", product, side=s.side, why=needed)
+        if not staged:
+            return None
+        if dot_metal.stages(low, product) == 1 or low.plain_halves:
+            low.decided("late", product, side=None, why="others" if low.plain_halves else "asked")
+            return None
+        return Early(self, product, sides, staged, loads, values)
+
+    def _slice(self, tile: Value) -> tuple[set[Op], set[Op]] | str:
+        """The ops of the body that a tile's loads, and its values but for loads, follow from; else why that is too late."""
+        loads, values = set[Op](), set[Op]()
+        stack, seen = [(tile, False)], set[tuple[Value, bool]]()
+        while stack:
+            v, below = stack.pop()
+            if (v, below) in seen or not self.later.inside(v):
+                continue
+            seen.add((v, below))
+            if v in self.region.args:
+                if v not in self.later.grows:
+                    return "carried"
+                continue
+            op = v.op
+            assert op is not None
+            load = op.name == "load"
+            if v in self.low.plan.kept and v.type.shape:  # type: ignore[union-attr]
+                return "kept"
+            if op.regions or op.name == "dot" or not (op.has("pure") or load):
+                return "computed"
+            if load and self._written(op):
+                return "written"
+            if load and not below and not v.type.shape:  # type: ignore[union-attr]
+                return "scalar"
+            if below:
+                loads.add(op)
+            elif not load:
+                values.add(op)
+            stack += [(x, below or load) for x in op.operands]
+        if not any(True for v, _ in seen):
+            return "same"
+        return loads | values, values
+
+    def _written(self, load: Op) -> bool:
+        """Whether the loop may write what a load reads."""
+        roots = self.low.plan.roots.get(load.operands[0])
+        for op in self.region.walk():
+            if op.has("barrier"):
+                return True
+            if op.has("writes"):
+                written = self.low.plan.roots.get(op.operands[0])
+                if roots is None or written is None or roots & written:
+                    return True
+        return False
+
+    def _fit(self, found: list[Early]) -> bool:
+        """Chooses pieces of which threadgroup memory holds two, and registers one; False where that would take more barriers."""
+        low = self.low
+        singles = []
+        for x in found:
+            one = dot_metal.single_piece(low, [s for s in x.sides if s.staged], x.depth)
+            if one is None:
+                return False  # such a product is multiplied in another way
+            singles.append(one)
+        why = "memory"
+        for limit in (min(dot_metal.WISHED_BYTES, low.target.stage_bytes), low.target.stage_bytes):
+            for share in (1, 2):
+                for x, one in zip(found, singles, strict=True):
+                    x.choose(max(fragments.SIZE, one // share))
+                if sum(x.bytes for x in found) > limit:
+                    continue
+                asked = dot_metal.stages(low, found[0].op) is not None
+                if asked or all(sum(s.fetched_bytes for s in x.staged) <= dot_metal.MOST_FETCHED for x in found):
+                    return True
+                why = "registers"
+        for x in found:
+            low.decided("late", x.op, side=None, why=why)
+        return False
+
+    # Emission
+
+    @contextmanager
+    def around(self, bounds: list[Value], inits: list[Value]) -> Iterator[None]:
+        """Stages the first iteration's operands."""
+        if not self.ahead:
+            yield
+            return
+        low, e = self.low, self.low.e
+        staged = [s for x in self.ahead for s in x.staged]
+        for s in staged:
+            for load, _ in s.loads:
+                low.hazards.access(load, None)
+            prepare(low, [(s.value, s.home)])
+        wanted: list[tuple[Elem, int, str]] = [(s.elem, 2 * s.size, "ab"[s.side]) for s in staged]
+        with low.scratch.held(wanted) as arrays:
+            for s, array in zip(staged, arrays, strict=True):
+                s.shared = array
+                s.room()
+            needed = set().union(*(x.loads_need for x in self.ahead))
+            with e.guard(e.value(compare.lt, bounds[0], bounds[1])), self.later.bound([bounds[0], *inits], needed):
+                for x in self.ahead:
+                    x.first()
+            outer = dict(low.early)
+            low.early |= {x.op: x for x in self.ahead}
+            yield
+            low.early = outer
+
+    def begin(self, bounds: list[Value], args: list[Value], place: list[Value]) -> None:
+        """At the top of an iteration with these scalars. place: the half that it reads, where that changes."""
+        self.bounds, self.args = bounds, args
+        self.half = place[0] if place else 0
+
+    def end(self, bounds: list[Value], args: list[Value], place: list[Value]) -> None:
+        """Nothing is under way at the end of an iteration."""
+
+    def advance(self, place: list[Value], by: int) -> list[Value]:
+        return [self.low.e.value(arith.xor, v, self.low.e.constant(by)) for v in place]
+
+    @contextmanager
+    def next(self, needed: set[Op]) -> Iterator[None]:
+        """The `with` body is emitted for the next iteration, if there is one, with what the needed ops are there."""
+        low = self.low
+        with low.e.guard(self.later.exists(self.bounds, self.args[0])), self.later.bound(self.later.next(self.args), needed):
+            yield
