@@ -34,7 +34,7 @@ def lower(low: Lowering, op: Op) -> bool:
     assert isinstance(result.type, Type) and isinstance(a.type, Type)
     layout, depth = low.place.product(op), a.type.shape[1]
     early = low.early.get(op)
-    sides = early.sides if early else operands(low, op)
+    sides = early.now() if early else operands(low, op)
     staged = [s for s in sides if s.staged]
     chosen = (early.piece, 2) if early else pieces(low, op, staged, depth)
     if chosen is None:

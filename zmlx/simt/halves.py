@@ -50,6 +50,16 @@ class Early:
             if s.staged:
                 s.choose(piece)
 
+    def now(self) -> list[Operand]:
+        """Both operands, where the product is: of those that come late it is known now what threads hold."""
+        sides = dot_metal.operands(self.halves.low, self.op)
+        for s in self.staged:
+            sides[s.side] = s
+        for s in sides:
+            if s.staged and s not in self.staged:
+                s.choose(self.piece)
+        return sides
+
     def start(self, s: Operand, following: bool = False) -> Value | int:
         """Where in threadgroup memory this iteration's last piece is, or the next one's first: pieces take turns."""
         e, count = self.halves.low.e, self.depth // self.piece
@@ -101,7 +111,7 @@ class Halves:
         found = [x for p in self.region.ops if p.name == "dot" and fragments.fits(p, self.low.target) and (x := self._early(p))]
         self.ahead = found if found and self._fit(found) else []
         if any(x.piece == x.depth for x in self.ahead):
-            self.names = ("half",)
+            self.names = ("turn",)
 
     def _early(self, product: Op) -> Early | None:
         """What of a product can be staged early."""
@@ -222,7 +232,7 @@ class Halves:
 
     def begin(self, bounds: list[Value], args: list[Value], place: list[Value]) -> None:
         """At the top of an iteration with these scalars. place: the half that it reads, where that changes."""
-        self.bounds, self.args = bounds, args
+        self.args, self.more = args, self.later.exists(bounds, args[0])
         self.half = place[0] if place else 0
 
     def end(self, bounds: list[Value], args: list[Value], place: list[Value]) -> None:
@@ -235,5 +245,5 @@ class Halves:
     def next(self, needed: set[Op]) -> Iterator[None]:
         """The `with` body is emitted for the next iteration, if there is one, with what the needed ops are there."""
         low = self.low
-        with low.e.guard(self.later.exists(self.bounds, self.args[0])), self.later.bound(self.later.next(self.args), needed):
+        with low.e.guard(self.more), self.later.bound(self.later.next(self.args), needed):
             yield

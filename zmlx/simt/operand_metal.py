@@ -208,7 +208,9 @@ def reach(
         op = v.op
         if v in low.homes:
             kept.append(any(register_map(home, wanted) is not None for home, _ in low.homes[v]))
-        elif op is not None and op.name != "splat":
+        elif op is None or op.regions or op.name == "dot":  # it will be kept, where its turn has come
+            kept.append(False)
+        elif op.name != "splat":
             if op.name == "load":
                 loads.append((op, wanted))
                 if not through_loads:
@@ -247,7 +249,7 @@ def _kept_layout(low: Lowering, value: Value) -> Layout | None:
     if value in low.homes:
         return low.homes[value][0][0]
     op = value.op
-    if op is None or (op.has("view") and op.name != "trans"):
+    if op is None or op.regions or op.name == "dot" or (op.has("view") and op.name != "trans"):
         return None
     for x in op.operands:
         layout = _kept_layout(low, x) if x.type.shape == op.operands[0].type.shape else None  # type: ignore[union-attr]

@@ -1,0 +1,216 @@
+"""Loops around products on Metal that fetch the next iteration's operands: bit for bit what they are without, and free of races."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+import zmlx
+import zmlx.language as tl
+from zmlx import simulator
+
+F16, F32 = mx.float16, mx.float32
+BARRIER = "threadgroup_barrier("
+
+
+@pytest.fixture(autouse=True)
+def _on_metal_sim() -> Iterator[None]:
+    with zmlx.use_target("metal-sim"):
+        yield
+
+
+@zmlx.jit
+def ragged_kernel(a, b, out, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    """a b for any sizes; masks end rows, columns and the sum."""
+    i, j, k = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BN), tl.arange(0, BK)
+    acc = tl.zeros((BM, BN), tl.float32)
+    for start in range(0, K, BK):
+        x = tl.load(a + i[:, None] * K + start + k[None, :], mask=(i[:, None] < M) & (start + k[None, :] < K), other=0.0)
+        y = tl.load(b + (start + k[:, None]) * N + j[None, :], mask=(start + k[:, None] < K) & (j[None, :] < N), other=0.0)
+        acc = tl.dot(x, y, acc)
+    tl.store(out + i[:, None] * N + j[None, :], acc, mask=(i[:, None] < M) & (j[None, :] < N))
+
+
+@zmlx.jit
+def carried_kernel(a, b, out, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    """Pointer tiles that grow, and what is left of the sum; both operands lie transposed in memory: a is K×M, b is N×K."""
+    i, j, k = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BN), tl.arange(0, BK)
+    at_a, at_b, left = a + k[:, None] * M + i[None, :], b + j[:, None] * K + k[None, :], K
+    acc = tl.zeros((BM, BN), tl.float32)
+    for _ in range(tl.cdiv(K, BK)):
+        x = tl.load(at_a, mask=(k[:, None] < left) & (i[None, :] < M), other=0.0)
+        y = tl.load(at_b, mask=(k[None, :] < left) & (j[:, None] < N), other=0.0)
+        acc = tl.dot(x.T, tl.trans(y), acc)
+        at_a += BK * M
+        at_b += BK
+        left -= BK
+    tl.store(out + i[:, None] * N + j[None, :], acc, mask=(i[:, None] < M) & (j[None, :] < N))
+
+
+@zmlx.jit
+def words_kernel(a, words, scales, out, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    """a (scale · (w - 8)) for 4-bit w, eight of them a word, in groups of 32 along the sum: words is N×K/8, scales N×K/32."""
+    i, j, k = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BN), tl.arange(0, BK)
+    acc = tl.zeros((BM, BN), tl.float32)
+    for start in range(0, K, BK):
+        at = start + k
+        x = tl.load(a + i[:, None] * K + at[None, :], mask=i[:, None] < M, other=0.0)
+        word = tl.load(words + j[:, None] * (K // 8) + at[None, :] // 8)
+        scale = tl.load(scales + j[:, None] * (K // 32) + at[None, :] // 32)
+        w = ((word >> (at[None, :] % 8 * 4).to(tl.uint32)) & 15).to(tl.float32) - 8
+        acc = tl.dot(x, (w * scale).to(x.dtype).T, acc)
+    tl.store(out + i[:, None] * N + j[None, :], acc, mask=i[:, None] < M)
+
+
+@zmlx.jit
+def attention_kernel(q, k, v, out, pages, L, PAGE: tl.constexpr, M: tl.constexpr, D: tl.constexpr):
+    """exp(q kᵀ / 8) v over pages of keys whose places a table has."""
+    i, j, d = tl.arange(0, M), tl.arange(0, PAGE), tl.arange(0, D)
+    x = tl.load(q + i[:, None] * D + d[None, :])
+    acc = tl.zeros((M, D), tl.float32)
+    for start in range(0, L, PAGE):
+        page = tl.load(pages + start // PAGE)
+        at = (page * PAGE + j)[:, None] * D + d[None, :]
+        inside = (start + j < L)[:, None]
+        p = tl.exp(tl.dot(x, tl.load(k + at, mask=inside, other=0.0).T) * 0.125)
+        p = tl.where((start + j < L)[None, :], p, 0.0)
+        acc = tl.dot(p.to(v.dtype.element_ty), tl.load(v + at, mask=inside, other=0.0), acc)
+    tl.store(out + i[:, None] * D + d[None, :], acc)
+
+
+@zmlx.jit
+def nested_kernel(a, b, out, T, K, B: tl.constexpr):
+    """For each of T blocks of rows of a: its product with b, which becomes b's first rows."""
+    i = tl.arange(0, B)
+    acc = tl.zeros((B, B), tl.float32)
+    for t in range(T):
+        acc = tl.zeros((B, B), tl.float32)
+        for start in range(0, K, B):
+            x = tl.load(a + (t * B + i[:, None]) * K + start + i[None, :])
+            acc = tl.dot(x, tl.load(b + (start + i[:, None]) * B + i[None, :]), acc)
+        tl.store(b + i[:, None] * B + i[None, :], acc.to(b.dtype.element_ty))
+    tl.store(out + i[:, None] * B + i[None, :], acc)
+
+
+def numbers(seed: int, *shape: int, dtype: mx.Dtype = F32) -> mx.array:
+    return mx.array(np.random.default_rng(seed).standard_normal(shape).astype(np.float32) / 4).astype(dtype)
+
+
+def alike(kernel: Any, call: Callable[[Any, dict[str, int]], Any], stages: tuple[int | None, ...] = (None, 2)) -> Any:
+    """call's results without halves, after those with have been found to be the same."""
+    plain, *others = (np.array(call(zmlx.jit(kernel.fn), {} if n is None else {"num_stages": n})) for n in (1, *stages))
+    for other in others:
+        np.testing.assert_array_equal(other, plain)
+    return plain
+
+
+def source(kernel: Any, *args: Any, **kwargs: Any) -> str:
+    return str(zmlx.jit(kernel.fn).compile(*args, target="metal", **kwargs).source)
+
+
+def loop(text: str) -> str:
+    """The body of the outermost loop that has a barrier in it."""
+    lines = text.splitlines()
+    for start, line in enumerate(lines):
+        if line.startswith("    for ("):
+            end = next(i for i in range(start, len(lines)) if lines[i] == "    }")
+            body = "\n".join(lines[start : end + 1])
+            if BARRIER in body or "zm_fragment_mac" in body:
+                return body
+    raise AssertionError(text)
+
+
+def spec(*shape: int, dtype: mx.Dtype = F32) -> zmlx.ArraySpec:
+    return zmlx.ArraySpec(shape, dtype)
+
+
+SHAPES = [(37, 30, 75, 16, 32, 16), (64, 64, 128, 64, 64, 32), (20, 16, 9, 32, 16, 16), (32, 32, 64, 32, 32, 64)]
+
+
+@pytest.mark.parametrize("warps", [2, 4])
+@pytest.mark.parametrize("dtype", [F32, F16, mx.bfloat16], ids=["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ragged(shape: tuple[int, ...], dtype: mx.Dtype, warps: int) -> None:
+    m, n, k, bm, bn, bk = shape
+    a, b = numbers(1, m, k, dtype=dtype), numbers(2, k, n, dtype=dtype)
+    options = {"BM": bm, "BN": bn, "BK": bk, "num_warps": warps}
+
+    def call(kernel: Any, more: dict[str, int]) -> mx.array:
+        return kernel[(zmlx.cdiv(m, bm),)](a, b, zmlx.empty((m, n)), m, n, k, **options, **more)
+
+    got = alike(ragged_kernel, call)
+    x, y = (np.array(v.astype(F32)).astype(np.float64) for v in (a, b))
+    assert (np.abs(got - x @ y) <= k * 2.0**-24 * (np.abs(x) @ np.abs(y))).all()
+
+
+@pytest.mark.parametrize("k", [0, 16, 17, 80])
+@pytest.mark.parametrize("dtype", [F32, F16], ids=["float32", "float16"])
+def test_carried_and_transposed(k: int, dtype: mx.Dtype) -> None:
+    a, b = numbers(1, max(k, 1), 32, dtype=dtype), numbers(2, 32, max(k, 1), dtype=dtype)
+
+    def call(kernel: Any, more: dict[str, int]) -> mx.array:
+        return kernel[(1,)](a, b, zmlx.empty((32, 32)), 32, 32, k, BM=32, BN=32, BK=16, num_warps=4, **more)
+
+    got = alike(carried_kernel, call)
+    x, y = (np.array(v.astype(F32)).astype(np.float64) for v in (a, b))
+    np.testing.assert_allclose(got, x.T[:, :k] @ y.T[:k], atol=k * 2.0**-22)
+
+
+@pytest.mark.parametrize("dtype", [F32, F16], ids=["float32", "float16"])
+def test_dequantised(dtype: mx.Dtype) -> None:
+    m, n, k = 20, 32, 128
+    r = np.random.default_rng(3)
+    a, words, scales = numbers(1, m, k, dtype=dtype), r.integers(0, 1 << 32, (n, k // 8), dtype=np.uint32), numbers(4, n, k // 32)
+    options = {"BM": 32, "BN": 32, "BK": 32, "num_warps": 4}
+    args = a, mx.array(words), scales, zmlx.ArraySpec((m, n), F32), m, n, k
+
+    def call(kernel: Any, more: dict[str, int]) -> mx.array:
+        return kernel[(1,)](*args[:3], zmlx.empty((m, n)), m, n, k, **options, **more)
+
+    got = alike(words_kernel, call)
+    w = (words[:, :, None] >> (4 * np.arange(8, dtype=np.uint32)) & 15).reshape(n, k).astype(np.float64) - 8
+    w = w * np.repeat(np.array(scales).astype(np.float64), 32, axis=1)
+    bound = np.abs(np.array(a.astype(F32))) @ np.abs(w).T * (2.0**-11 if dtype is F16 else 2.0**-18)
+    assert (np.abs(got - np.array(a.astype(F32)).astype(np.float64) @ w.T) <= bound + 1e-6).all()
+    body = loop(source(words_kernel, *args, **options))
+    assert body.count(BARRIER) == 1
+    assert body.index("- 8.0f") > body.index("zm_fragment_mac")  # what was fetched is computed with when its turn comes
+
+
+@pytest.mark.parametrize("length", [16, 40, 64])
+@pytest.mark.parametrize("warps", [2, 4])
+def test_pages(warps: int, length: int) -> None:
+    """Two products in a loop, addresses that come from a load, and one barrier."""
+    m, d, page = 16 * warps // 2, 32, 16
+    q, k, v = numbers(1, m, d, dtype=F16), numbers(2, 64, d, dtype=F16), numbers(3, 64, d, dtype=F16)
+    pages = mx.array(np.array([2, 0, 3, 1], np.int32))
+    options = {"PAGE": page, "M": m, "D": d, "num_warps": warps}
+
+    def call(kernel: Any, more: dict[str, int]) -> mx.array:
+        return kernel[(1,)](q, k, v, zmlx.empty((m, d)), pages, length, **options, **more)
+
+    got = alike(attention_kernel, call)
+    order = np.concatenate([np.arange(16) + 16 * p for p in (2, 0, 3, 1)])[:length]
+    x, y, z = (np.array(t.astype(F32)).astype(np.float64) for t in (q, k, v))
+    np.testing.assert_allclose(got, np.exp(x @ y[order].T / 8) @ z[order], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("trips", [1, 3])
+def test_what_an_outer_loop_writes(trips: int) -> None:
+    """The inner loop reads b, which the outer one stores behind it: the first halves are filled anew each time."""
+    a, b = numbers(1, trips * 16, 48), numbers(2, 48, 16)
+
+    def call(kernel: Any, more: dict[str, int]) -> mx.array:
+        return kernel[(1,)](a, b + 0, zmlx.empty((16, 16)), trips, 48, B=16, num_warps=2, **more)[1]
+
+    got = alike(nested_kernel, call)
+    x, y = np.array(a).astype(np.float64), np.array(b).astype(np.float64)
+    for t in range(trips):
+        want = x[t * 16 : t * 16 + 16] @ y
+        y[:16] = want
+    np.testing.assert_allclose(got, want, atol=1e-4)
