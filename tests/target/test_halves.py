@@ -214,3 +214,152 @@ def test_what_an_outer_loop_writes(trips: int) -> None:
         want = x[t * 16 : t * 16 + 16] @ y
         y[:16] = want
     np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+@zmlx.jit
+def written_kernel(a, b, out, K, B: tl.constexpr):
+    """b = a_k b for block after block of a: what an iteration reads, the one before has stored."""
+    i = tl.arange(0, B)
+    at = i[:, None] * B + i[None, :]
+    for k in range(K):
+        x = tl.load(a + k * B * B + at)
+        tl.store(b + at, tl.dot(x, tl.load(b + at)))
+    tl.store(out, 1.0)
+
+
+@zmlx.jit
+def shifted_kernel(a, b, shifts, out, K, B: tl.constexpr):
+    """The sum over k of a_k (b_k + shifts_k), with a scalar that is loaded in the loop."""
+    i = tl.arange(0, B)
+    at = i[:, None] * B + i[None, :]
+    acc = tl.zeros((B, B), tl.float32)
+    for k in range(K):
+        shift = tl.load(shifts + k)
+        acc = tl.dot(tl.load(a + k * B * B + at), tl.load(b + k * B * B + at) + shift, acc)
+    tl.store(out + at, acc)
+
+
+@zmlx.jit
+def twice_kernel(a, b, out, K, B: tl.constexpr):
+    """The sum over k of a_k b_k + the column sums of b_k: b_k is kept for both."""
+    i = tl.arange(0, B)
+    at = i[:, None] * B + i[None, :]
+    acc, sums = tl.zeros((B, B), tl.float32), tl.zeros((B,), tl.float32)
+    for k in range(K):
+        y = tl.load(b + k * B * B + at)
+        acc = tl.dot(tl.load(a + k * B * B + at), y, acc)
+        sums += tl.sum(y, axis=0)
+    tl.store(out + at, acc + sums[None, :])
+
+
+@pytest.mark.parametrize("warps", [2, 4])
+@pytest.mark.parametrize("k", [0, 1, 3])
+def test_late_operands(k: int, warps: int) -> None:
+    """What cannot be fetched early is written beside what can."""
+    a, b, shifts = numbers(1, k + 1, 32, 32), numbers(2, k + 1, 32, 32), numbers(3, k + 1)
+    x, y, z = (np.array(v)[:k].astype(np.float64) for v in (a, b, shifts))
+
+    def written(kernel: Any, more: dict[str, int]) -> mx.array:
+        return kernel[(1,)](a, b[0] + 0, zmlx.empty((1,)), k, B=32, num_warps=warps, **more)[0]
+
+    want = np.array(b[0]).astype(np.float64)
+    for each in x:
+        want = each @ want
+    np.testing.assert_allclose(alike(written_kernel, written), want, atol=1e-3)
+
+    def shifted(kernel: Any, more: dict[str, int]) -> mx.array:
+        return kernel[(1,)](a, b, shifts, zmlx.empty((32, 32)), k, B=32, num_warps=warps, **more)
+
+    np.testing.assert_allclose(alike(shifted_kernel, shifted), (x @ (y + z[:, None, None])).sum(0), atol=1e-3)
+
+    def twice(kernel: Any, more: dict[str, int]) -> mx.array:
+        return kernel[(1,)](a, b, zmlx.empty((32, 32)), k, B=32, num_warps=warps, **more)
+
+    np.testing.assert_allclose(alike(twice_kernel, twice), (x @ y + y.sum(1)[:, None, :]).sum(0), atol=1e-3)
+
+
+@zmlx.jit
+def once_kernel(a, b, out, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    i, j, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    x, y = tl.load(a + i[:, None] * K + k[None, :]), tl.load(b + k[:, None] * N + j[None, :])
+    tl.store(out + i[:, None] * N + j[None, :], tl.dot(x, y))
+
+
+@pytest.mark.parametrize("dtype", [F32, F16], ids=["float32", "float16"])
+def test_the_pieces_of_one_product(dtype: mx.Dtype) -> None:
+    """Without a loop: one barrier a piece rather than two."""
+    a, b = numbers(1, 64, 256, dtype=dtype), numbers(2, 256, 64, dtype=dtype)
+    options = {"M": 64, "N": 64, "K": 256, "num_warps": 4}
+    got = alike(once_kernel, lambda kernel, more: kernel[(1,)](a, b, zmlx.empty((64, 64)), **options, **more))
+    x, y = (np.array(v.astype(F32)).astype(np.float64) for v in (a, b))
+    assert (np.abs(got - x @ y) <= 256 * 2.0**-24 * (np.abs(x) @ np.abs(y))).all()
+    specs = spec(64, 256, dtype=dtype), spec(256, 64, dtype=dtype), spec(64, 64)
+    single = loop(source(once_kernel, *specs, **options, num_stages=1))
+    double = loop(source(once_kernel, *specs, **options))
+    assert single.count(BARRIER) == 2 and double.count(BARRIER) == 1
+    assert double.index("zm_vload") < double.index(BARRIER) < double.index("zm_fragment_mac") < double.index("zm_put")
+
+
+RAGGED = spec(64, 256), spec(256, 64), spec(64, 64), 64, 64, 256
+HALF = spec(64, 256, dtype=F16), spec(256, 64, dtype=F16), spec(64, 64), 64, 64, 256
+
+
+@pytest.mark.parametrize(
+    ("args", "bk", "stages", "barriers"),
+    [(HALF, 32, None, 1), (HALF, 32, 2, 1), (HALF, 32, 1, 2), (RAGGED, 16, None, 1), (RAGGED, 32, None, 2), (RAGGED, 32, 1, 2)],
+)
+def test_barriers_of_an_iteration(args: tuple[Any, ...], bk: int, stages: int | None, barriers: int) -> None:
+    """One for each piece; two halves of 32 columns of float32 would not fit, so those come in two pieces."""
+    more = {} if stages is None else {"num_stages": stages}
+    body = loop(source(ragged_kernel, *args, BM=64, BN=64, BK=bk, num_warps=4, **more))
+    assert body.count(BARRIER) == barriers, body
+    last = body[: body.rindex("zm_fragment_mac")]
+    assert (last.rindex("zm_vload") > last.rindex(BARRIER)) is False or stages == 1
+    assert ("zm_put" in body[body.rindex("zm_fragment_mac") :]) is (stages != 1)
+
+
+def test_one_loop_may_say_no() -> None:
+    @zmlx.jit
+    def kernel(a, b, out, K, B: tl.constexpr):
+        i = tl.arange(0, B)
+        acc = tl.zeros((B, B), tl.float32)
+        for start in tl.range(0, K, B, num_stages=1):
+            x = tl.load(a + i[:, None] * K + start + i[None, :])
+            acc = tl.dot(x, tl.load(b + (start + i[:, None]) * B + i[None, :]), acc)
+        tl.store(out + i[:, None] * B + i[None, :], acc)
+
+    body = loop(source(kernel, spec(32, 128), spec(128, 32), spec(32, 32), 128, B=32, num_warps=4))
+    assert body.count(BARRIER) == 2
+
+
+def launched(text: Any, a: mx.array, b: mx.array, m: int, n: int, k: int, source: str) -> tuple[mx.array, list[simulator.Report]]:
+    """What a text of `ragged_kernel` gives in the sanitised simulator, and what that reports."""
+    names = [p.symbol for p in text.params if p.is_array and not p.writes]
+    scalars = mx.array(np.array([{"M": m, "N": n, "K": k}[p.name] for p in text.params if not p.is_array], np.uint32))
+    with simulator.installed(sanitize=True, on_report="collect") as session:
+        fn = simulator.metal_kernel(
+            name="halves", input_names=[*names, "zm_scalars"], output_names=["out"], source=source, header=text.header
+        )  # fmt: skip
+        out = fn(
+            inputs=[a, b, scalars], output_shapes=[(m, n)], output_dtypes=[F32],
+            grid=(text.threads, 1, 1), threadgroup=(text.threads, 1, 1),
+        )[0]  # fmt: skip
+        mx.eval(out)
+    return out, session.reports
+
+
+@pytest.mark.parametrize(("bk", "dtype"), [(16, F16), (64, F32)], ids=["one piece", "two pieces"])
+def test_a_barrier_less_is_reported(bk: int, dtype: mx.Dtype) -> None:
+    m, n, k = 64, 64, 256 if bk == 64 else 64
+    a, b = numbers(1, m, k, dtype=dtype), numbers(2, k, n, dtype=dtype)
+    args = a, b, zmlx.ArraySpec((m, n), F32), m, n, k
+    text = zmlx.jit(ragged_kernel.fn).compile(*args, BM=m, BN=n, BK=bk, num_warps=4, target="metal")
+    out, reports = launched(text, a, b, m, n, k, text.source)
+    x, y = (np.array(v.astype(F32)).astype(np.float64) for v in (a, b))
+    assert not reports and (np.abs(np.array(out) - x @ y) <= k * 2.0**-24 * (np.abs(x) @ np.abs(y))).all()
+    places = [p.start() for p in re.finditer(re.escape(BARRIER), text.source)]
+    assert places
+    for at in places:
+        mutant = text.source[:at] + "//" + text.source[at:]
+        reports = launched(text, a, b, m, n, k, mutant)[1]
+        assert {"race"} <= {r.kind.partition("-")[2] or r.kind for r in reports} or any("race" in r.kind for r in reports), reports
