@@ -30,7 +30,7 @@ MOST_UNROLLED = 8  # steps along k, where nothing asks for more
 def lower(low: Lowering, op: Op) -> bool:
     """Emits the product; False, with nothing emitted, where no piece of it fits into threadgroup memory."""
     e, result = low.e, op.results[0]
-    a, b, acc = op.operands
+    a, _, acc = op.operands
     assert isinstance(result.type, Type) and isinstance(a.type, Type)
     layout, depth = low.place.product(op), a.type.shape[1]
     early = low.early.get(op)
@@ -43,7 +43,8 @@ def lower(low: Lowering, op: Op) -> bool:
     held = not sides[0].staged and sides[0].kept
     low.decided(
         "dot", op, layout=layout, path="simdgroup", warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece,
-        halves=halves, early=[s.side for s in staged if early and s in early.staged],
+        halves=halves, early=[s.side for s in early.staged] if early else [],
+        held_bytes=2 * sum(s.bytes for s in early.staged) if early else 0,
     )  # fmt: skip
     kind = result.type.dtype
     out = low.materialise(acc, layout, into=e.alloc(kind, layout.registers, "register", result.name or "acc"))
@@ -80,14 +81,25 @@ def operands(low: Lowering, op: Op) -> list[Operand]:
 def pieces(low: Lowering, op: Op, staged: list[Operand], depth: int) -> tuple[int, int] | None:
     """The length of a piece of k, and how many pieces threadgroup memory holds: two where there are several, and it has room."""
     single = single_piece(low, staged, depth)
-    if single is None or not staged or single == depth or stages(low, op) == 1:
-        return single and (single, 1)
-    double = _piece(low, staged, depth, 2)
-    if double is None or 2 * double < single or sum(s.fetched_bytes for s in staged) > MOST_FETCHED:
-        for s in staged:
-            s.choose(single)
+    if single is None:
+        return None
+    if not staged or single == depth:
         return single, 1
-    return double, 2
+    double = _piece(low, staged, depth, 2)
+    why = ""
+    if stages(low, op) == 1 or low.single:
+        why = "others" if low.single else "asked"
+    elif double is None or 2 * double < single:
+        why = "memory"
+    elif stages(low, op) is None and sum(s.fetched_bytes for s in staged) > MOST_FETCHED:
+        why = "registers"
+    elif double is not None:
+        low.halves = True
+        return double, 2
+    low.decided("late", op, side=None, why=why)
+    for s in staged:
+        s.choose(single)
+    return single, 1
 
 
 def single_piece(low: Lowering, staged: list[Operand], depth: int) -> int | None:

@@ -38,7 +38,7 @@ class Early:
 
     @property
     def depth(self) -> int:
-        return self.op.operands[0].type.shape[1]  # type: ignore[union-attr,no-any-return]
+        return self.op.operands[0].type.shape[1]  # type: ignore[union-attr]
 
     @property
     def bytes(self) -> int:
@@ -72,6 +72,8 @@ class Early:
         """Begins the loads of the next iteration."""
         for s in self.staged:
             s.room()
+            for load, _ in s.outer_loads:
+                self.halves.low.decided("ahead", load)
         with self.halves.next(self.loads_need):
             for s in self.staged:
                 s.anchor()
@@ -128,8 +130,8 @@ class Halves:
                 low.decided("late", product, side=s.side, why=needed)
         if not staged:
             return None
-        if dot_metal.stages(low, product) == 1 or low.plain_halves:
-            low.decided("late", product, side=None, why="others" if low.plain_halves else "asked")
+        if dot_metal.stages(low, product) == 1 or low.single:
+            low.decided("late", product, side=None, why="others" if low.single else "asked")
             return None
         return Early(self, product, sides, staged, loads, values)
 
@@ -162,7 +164,7 @@ class Halves:
             elif not load:
                 values.add(op)
             stack += [(x, below or load) for x in op.operands]
-        if not any(True for v, _ in seen):
+        if not seen:
             return "same"
         return loads | values, values
 
@@ -181,14 +183,14 @@ class Halves:
     def _fit(self, found: list[Early]) -> bool:
         """Chooses pieces of which threadgroup memory holds two, and registers one; False where that would take more barriers."""
         low = self.low
-        singles = []
+        singles, why = [], "memory"
         for x in found:
             one = dot_metal.single_piece(low, [s for s in x.sides if s.staged], x.depth)
             if one is None:
-                return False  # such a product is multiplied in another way
+                why = "plain"  # such a product is multiplied in another way
+                break
             singles.append(one)
-        why = "memory"
-        for limit in (min(dot_metal.WISHED_BYTES, low.target.stage_bytes), low.target.stage_bytes):
+        for limit in () if why == "plain" else (min(dot_metal.WISHED_BYTES, low.target.stage_bytes), low.target.stage_bytes):
             for share in (1, 2):
                 for x, one in zip(found, singles, strict=True):
                     x.choose(max(fragments.SIZE, one // share))
@@ -211,6 +213,7 @@ class Halves:
             yield
             return
         low, e = self.low, self.low.e
+        low.halves = True
         staged = [s for x in self.ahead for s in x.staged]
         for s in staged:
             for load, _ in s.loads:

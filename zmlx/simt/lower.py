@@ -45,13 +45,17 @@ class Lowering:
 
     def __init__(
         self, fn: Function, target: Target, num_warps: int, num_stages: int | None = None, record: Record | None = None,
-        plain_halves: bool = False,
+        single: bool = False,
     ) -> None:  # fmt: skip
-        self.plain_halves = plain_halves  # whether loops around products leave threadgroup memory to other exchanges
+        # single: threadgroup memory holds one piece of an operand at a time, else two where that seems to fit (`halves`: somewhere).
+        self.single, self.halves = single, False
         self.fn, self.target, self.num_stages, self.record = fn, target, num_stages, record
         self.num_warps = num_warps if target.is_simt else 1
         self.axes = analyse(fn, bases=target.vector_bytes or 1)
         self.plan = Plan(fn, self.axes, not target.is_simt, lambda product: tensor.fits(product, target.dialect))
+        if record is not None:
+            record.decisions.clear()
+            record.axes, record.plan = self.axes, self.plan
         self.place = Placement(fn, self.plan, self.axes, target, self.num_warps)
         self.body = Block([p.value.type for p in fn.params], [p.name for p in fn.params])
         self.scalars: dict[Value, Value] = dict(zip((p.value for p in fn.params), self.body.args, strict=True))
@@ -288,13 +292,9 @@ def lower(fn: Function, target: Target, num_warps: int, num_stages: int | None =
     if target.is_simt:
         gather.run(fn)
     low = Lowering(fn, target, num_warps, num_stages, record)
-    if record is not None:
-        record.axes, record.plan = low.axes, low.plan
     out = low.run()
-    if low.scratch.peak > target.shared_bytes and low.target.matrix:
-        if record is not None:
-            record.decisions.clear()
-        low = Lowering(fn, target, num_warps, num_stages, record, plain_halves=True)
+    if low.halves and low.scratch.peak > target.shared_bytes:
+        low = Lowering(fn, target, num_warps, num_stages, record, single=True)
         out = low.run()
     return out
 
