@@ -78,11 +78,21 @@ class Operand:
     @property
     def fetched_bytes(self) -> int:
         """Registers of a thread that `fetch` takes."""
-        return sum(item(load.operands[0]).itemsize << len(self._walks(layout)) for load, layout in self.outer_loads)
+        return sum(item(load.operands[0]).itemsize << len(self._walks(load, layout)) for load, layout in self.outer_loads)
 
-    def _walks(self, layout: Layout) -> list[int]:
+    def _walks(self, load: Op, layout: Layout) -> list[int]:
         """The register bits that tell apart the elements of a piece which a load gives a thread."""
-        return [i for i, b in enumerate(layout.reg) if any(b) and i not in self.chosen]
+        return [i for i, b in enumerate(layout.reg) if any(b) and i not in self.chosen and not self._same(load, layout, b)]
+
+    def _same(self, load: Op, layout: Layout, basis: Coords) -> bool:
+        """Whether what is loaded is known to be the same along a basis vector, as are the 8 numbers of a word, or a scale's group."""
+        dims = [d for d, c in enumerate(basis) if c]
+        if len(dims) != 1 or any(layout.flip):
+            return False
+        need, axes = 2 * basis[dims[0]], self.low.axes
+        return all(
+            (v.op is not None and v.op.name == "splat") or (v in axes and axes[v].constancy[dims[0]] >= need) for v in load.operands
+        )
 
     def _spread(self, extent: tuple[int, int], run: int) -> Layout:
         """A piece over all threads, with vectors and neighbouring lanes along its rows in memory."""
@@ -115,7 +125,7 @@ class Operand:
         """Registers for a piece that is to be fetched."""
         e = self.low.e
         self.rooms = [
-            e.alloc(item(load.operands[0]), 1 << len(self._walks(layout)), "register", load.results[0].name or "fetched")
+            e.alloc(item(load.operands[0]), 1 << len(self._walks(load, layout)), "register", load.results[0].name or "fetched")
             for load, layout in self.outer_loads
         ]
 
@@ -124,7 +134,7 @@ class Operand:
         low, e = self.low, self.low.e
         with e.guard(low.owner(self.home)):
             for (load, layout), array in zip(self.outer_loads, self.rooms, strict=True):
-                walks = self._walks(layout)
+                walks = self._walks(load, layout)
                 runs = [kept for run in (*self.runs, self.inner) if (kept := [i for i in run if i in walks])]
                 outer = Frame(low, self.root, which, self.chosen, e.block)
                 with low.levels(outer, runs) as frame, e.on_behalf_of(load.results[0]):
@@ -134,7 +144,7 @@ class Operand:
         """Writes a piece to threadgroup memory, from `start` on; what was fetched is in registers."""
         low = self.low
         if fetched:
-            places = [_places(layout, self._walks(layout)) for _, layout in self.outer_loads]
+            places = [_places(layout, self._walks(load, layout)) for load, layout in self.outer_loads]
             keys = [(load.results[0], layout) for load, layout in self.outer_loads]
             low.fetched = dict(zip(keys, zip(self.rooms, places, strict=True), strict=True))
         self._write(which, start)
