@@ -173,6 +173,8 @@ def lower_for(low: Lowering, op: Op) -> None:
         low.e.loc = op.loc
         new = low.e.create(control.for_, [*bounds, *inits, *ring], op.attrs, [body])
         carried.bind(op.results, new.results[: len(inits)])
+        for v, name in zip(new.results[len(inits) :], names[1 + len(inits) :], strict=True):
+            v.name = name
 
 
 def lower_while(low: Lowering, op: Op) -> None:
