@@ -13,7 +13,7 @@ import pytest
 import zmlx
 import zmlx.language as tl
 from zmlx import simulator
-from zmlx.simt import dot_metal
+from zmlx.simt import dot_metal, placement
 
 F16, F32 = mx.float16, mx.float32
 BARRIER = "threadgroup_barrier("
@@ -277,6 +277,34 @@ def test_late_operands(k: int, warps: int) -> None:
         return kernel[(1,)](a, b, zmlx.empty((32, 32)), k, B=32, num_warps=warps, **more)
 
     np.testing.assert_allclose(alike(twice_kernel, twice), (x @ y + y.sum(1)[:, None, :]).sum(0), atol=1e-3)
+
+
+@zmlx.jit
+def fixed_kernel(a, b, out, K, M: tl.constexpr, D: tl.constexpr):
+    """The sum over k of a b_k, for an operand that is too large for registers."""
+    i, d, j = tl.arange(0, M), tl.arange(0, D), tl.arange(0, 32)
+    x = tl.load(a + i[:, None] * D + d[None, :])
+    acc = tl.zeros((M, 32), tl.float32)
+    for k in range(K):
+        acc = tl.dot(x, tl.load(b + (k * D + d[:, None]) * 32 + j[None, :]), acc)
+    tl.store(out + i[:, None] * 32 + j[None, :], acc)
+
+
+@pytest.mark.parametrize(("d", "dtype", "pieces"), [(64, F16, 1), (128, F16, 2), (64, F32, 2)])
+def test_what_the_loop_does_not_change(d: int, dtype: mx.Dtype, pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is staged once, whole."""
+    monkeypatch.setattr(placement, "MOST_HELD", 16)
+    monkeypatch.setenv("ZMLX_CACHE", "0")  # whose keys do not know of this
+    a, b = numbers(1, 32, d, dtype=dtype), numbers(2, 3 * d, 32, dtype=dtype)
+    options = {"M": 32, "D": d, "num_warps": 2}
+    got = alike(fixed_kernel, lambda kernel, more: kernel[(1,)](a, b, zmlx.empty((32, 32)), 3, **options, **more))
+    x, y = (np.array(v.astype(F32)).astype(np.float64) for v in (a, b))
+    np.testing.assert_allclose(got, x @ y.reshape(3, d, 32).sum(0), atol=1e-3)
+    args = a, b, spec(32, 32), 3
+    body = loop(source(fixed_kernel, *args, **options, num_stages=2))
+    assert body.count(BARRIER) == body.count("zm_put<") == pieces, body
+    words = zmlx.jit(fixed_kernel.fn).explain(*args, target="metal", **options, num_stages=2).entries
+    assert any("left operand is written there once" in w for x in words for w in x.words)
 
 
 @zmlx.jit

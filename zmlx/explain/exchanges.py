@@ -44,7 +44,6 @@ _LATE = {
     "kept": "other uses in the loop keep it in registers",
     "computed": "it is computed from what the iteration itself makes",
     "scalar": "it is computed with a scalar that the loop loads",
-    "same": "the loop does not change it: it is written again each time",
 }
 
 # Barriers that no data waits for, by the word with which the lowering records them.
@@ -209,6 +208,9 @@ def _in_halves(scene: Scene, op: Op, decided: Mapping[str, Any]) -> list[str]:
         sides = " and the ".join(("left", "right")[side] for side in decided["early"])
         words.append(f"The loop fetches the next iteration's {sides} operand{'s' * (len(decided['early']) > 1)} into registers before it "
                      "multiplies, and writes to the other of two halves of threadgroup memory behind that.")  # fmt: skip
+    if decided["fixed"]:
+        side = ("left", "right")[decided["fixed"][0]]
+        words.append(f"The {side} operand is written there once, before the loop, which does not change it.")
     if decided["piece"] < op.operands[0].shape[1]:
         words.append("While one piece is multiplied the next is fetched into registers; threadgroup memory holds both."
                      if decided["halves"] == 2 else "One piece after the other: nothing is fetched while one is multiplied.")  # fmt: skip

@@ -44,7 +44,7 @@ def lower(low: Lowering, op: Op) -> bool:
     low.decided(
         "dot", op, layout=layout, path="simdgroup", warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece,
         halves=halves, early=[s.side for s in early.staged] if early else [],
-        held_bytes=2 * sum(s.bytes for s in early.staged) if early else 0,
+        held_bytes=sum(n * s.bytes for s, n in early.held) if early else 0, fixed=[s.side for s in early.fixed] if early else [],
     )  # fmt: skip
     kind = result.type.dtype
     out = low.materialise(acc, layout, into=e.alloc(kind, layout.registers, "register", result.name or "acc"))
@@ -133,23 +133,24 @@ def _in_halves(low: Lowering, sides: list[Operand], out: Value, depth: int, piec
 
     One barrier a piece: whoever passed it has multiplied the piece before, whose half may be written, and has written this one.
     """
-    e, staged, count = low.e, [s for s in sides if s.staged], depth // piece
-    late = [s for s in staged if early is None or s not in early.staged]
+    e, count, held = low.e, depth // piece, [s for s, _ in early.held] if early else []
+    turning = [s for s in sides if s.staged and not (early and s in early.fixed)]
+    late = [s for s in turning if s not in held]
     for s in late:
         s.write(0)
     with e.loop(0, count - 1, _outer_kind(sides), "piece") if count > 1 else nullcontext() as which:
         if which is not None:
             following = e.add(which, 1)
-            for s in staged:
+            for s in turning:
                 s.room()
                 s.fetch(following)
             low.barrier("shared")
-            for s in staged:
+            for s in turning:
                 s.start = _half(low, which, s.size)
             _multiply(low, sides, out, which, piece)
-            for s in staged:
+            for s in turning:
                 s.write(following, _half(low, following, s.size), fetched=True)
-    for s in staged:
+    for s in turning:
         s.start = early.start(s) if early and s not in late else (count - 1) % 2 * s.size
     if early:
         early.fetch()

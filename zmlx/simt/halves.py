@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Early:
-    """A product with operands that are staged early. needed: the body's ops that loads, and then values, of these follow from."""
+    """A product with operands that are staged early, or (fixed) once, before the loop.
+
+    loads_need, values_need: the body's ops that the early ones' loads, and their values but for loads, follow from.
+    """
 
     halves: Halves
     op: Op
     sides: list[Operand]
     staged: list[Operand]
+    fixed: list[Operand]
     loads_need: set[Op]
     values_need: set[Op]
     piece: int = 0
@@ -42,21 +46,26 @@ class Early:
 
     @property
     def bytes(self) -> int:
-        return 2 * sum(s.bytes for s in self.sides if s.staged)
+        return sum(s.bytes * (1 if s in self.fixed else 2) for s in self.sides if s.staged)
+
+    @property
+    def held(self) -> list[tuple[Operand, int]]:
+        """What has threadgroup memory throughout the loop, and for how many pieces."""
+        return [*((s, 2) for s in self.staged), *((s, 1) for s in self.fixed)]
 
     def choose(self, piece: int) -> None:
         self.piece = piece
         for s in self.sides:
             if s.staged:
-                s.choose(piece)
+                s.choose(self.depth if s in self.fixed else piece)
 
     def now(self) -> list[Operand]:
         """Both operands, where the product is: of those that come late it is known now what threads hold."""
         sides = dot_metal.operands(self.halves.low, self.op)
-        for s in self.staged:
+        for s, _ in self.held:
             sides[s.side] = s
         for s in sides:
-            if s.staged and s not in self.staged:
+            if s.staged and s.shared is None:
                 s.choose(self.piece)
         return sides
 
@@ -90,10 +99,10 @@ class Early:
 
     def first(self) -> None:
         """Before the loop, in what it will have as its first iteration."""
-        for s in self.staged:
+        for s, _ in self.held:
             s.anchor()
             s.fetch(0)
-        for s in self.staged:
+        for s, _ in self.held:
             s.write(0, 0, fetched=True)
 
 
@@ -119,13 +128,15 @@ class Halves:
         """What of a product can be staged early."""
         low = self.low
         sides = dot_metal.operands(low, product)
-        staged, loads, values = [], set[Op](), set[Op]()
+        staged, fixed, loads, values = [], [], set[Op](), set[Op]()
         for s in sides:
             needed = self._slice(s.value) if s.staged else None
             if needed is not None and not isinstance(needed, str):
                 staged.append(s)
                 loads |= needed[0]
                 values |= needed[1]
+            elif needed == "same":
+                fixed.append(s)
             elif needed:
                 low.decided("late", product, side=s.side, why=needed)
         if not staged:
@@ -133,7 +144,7 @@ class Halves:
         if dot_metal.stages(low, product) == 1 or low.single:
             low.decided("late", product, side=None, why="others" if low.single else "asked")
             return None
-        return Early(self, product, sides, staged, loads, values)
+        return Early(self, product, sides, staged, fixed, loads, values)
 
     def _slice(self, tile: Value) -> tuple[set[Op], set[Op]] | str:
         """The ops of the body that a tile's loads, and its values but for loads, follow from; else why that is too late."""
@@ -214,14 +225,14 @@ class Halves:
             return
         low, e = self.low, self.low.e
         low.halves = True
-        staged = [s for x in self.ahead for s in x.staged]
-        for s in staged:
+        held = [x for each in self.ahead for x in each.held]
+        for s, _ in held:
             for load, _ in s.loads:
                 low.hazards.access(load, None)
             prepare(low, [(s.value, s.home)])
-        wanted: list[tuple[Elem, int, str]] = [(s.elem, 2 * s.size, "ab"[s.side]) for s in staged]
+        wanted: list[tuple[Elem, int, str]] = [(s.elem, n * s.size, "ab"[s.side]) for s, n in held]
         with low.scratch.held(wanted) as arrays:
-            for s, array in zip(staged, arrays, strict=True):
+            for (s, _), array in zip(held, arrays, strict=True):
                 s.shared = array
                 s.room()
             needed = set().union(*(x.loads_need for x in self.ahead))
