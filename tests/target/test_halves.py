@@ -280,6 +280,30 @@ def test_late_operands(k: int, warps: int) -> None:
 
 
 @zmlx.jit
+def table_kernel(a, b, places, out, K, B: tl.constexpr):
+    """The sum over k of a_k b_(K - 1 - k), by way of a table that the kernel writes before the loop."""
+    i, t = tl.arange(0, B), tl.arange(0, 64)
+    tl.store(places + t, K - 1 - t)
+    acc = tl.zeros((B, B), tl.float32)
+    for k in range(K):
+        at = (tl.load(places + k) * B + i[:, None]) * B + i[None, :]
+        acc = tl.dot(tl.load(a + (k * B + i[:, None]) * B + i[None, :]), tl.load(b + at), acc)
+    tl.store(out + i[:, None] * B + i[None, :], acc)
+
+
+def test_a_table_that_is_written_before_the_loop() -> None:
+    a, b = numbers(1, 40, 16, 16), numbers(2, 40, 16, 16)
+
+    def call(kernel: Any, more: dict[str, int]) -> mx.array:
+        return kernel[(1,)](a, b, zmlx.empty((64,), mx.int32), zmlx.empty((16, 16)), 40, B=16, num_warps=4, **more)[1]
+
+    x, y = (np.array(v).astype(np.float64) for v in (a, b))
+    np.testing.assert_allclose(alike(table_kernel, call), (x @ y[::-1]).sum(0), atol=1e-3)
+    specs = spec(40, 16, 16), spec(40, 16, 16), zmlx.ArraySpec((64,), mx.int32), spec(16, 16)
+    assert loop(source(table_kernel, *specs, 40, B=16, num_warps=4)).count(BARRIER) == 1
+
+
+@zmlx.jit
 def fixed_kernel(a, b, out, K, M: tl.constexpr, D: tl.constexpr):
     """The sum over k of a b_k, for an operand that is too large for registers."""
     i, d, j = tl.arange(0, M), tl.arange(0, D), tl.arange(0, 32)

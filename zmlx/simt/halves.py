@@ -226,9 +226,11 @@ class Halves:
         low, e = self.low, self.low.e
         low.halves = True
         held = [x for each in self.ahead for x in each.held]
+        loads = {load: None for s, _ in held for load, _ in s.loads}
+        loads |= {op: None for x in self.ahead for op in self.region.ops if op in x.loads_need and op.name == "load"}
+        for load in loads:
+            low.hazards.access(load, None)
         for s, _ in held:
-            for load, _ in s.loads:
-                low.hazards.access(load, None)
             prepare(low, [(s.value, s.home)])
         wanted: list[tuple[Elem, int, str]] = [(s.elem, n * s.size, "ab"[s.side]) for s, n in held]
         with low.scratch.held(wanted) as arrays:
