@@ -128,6 +128,9 @@ class Frame:
                     return e.get(array, self.register(table))
             raise AssertionError(f"{value} was not converted to {layout} before the loop")
         assert op is not None
+        if (value, layout) in low.fetched:
+            array, places = low.fetched[value, layout]
+            return e.get(array, self.register(places))
         if op.name == "load":
             return low.load_element(self, op, layout)
         if op.name == "splat":

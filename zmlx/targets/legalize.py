@@ -160,6 +160,18 @@ INDICES = frozenset({"addptr", "get", "for", "copy_async", "put", "take", "mma",
 COUNTERS = frozenset({"thread_id", "program_id", "num_programs", "constant"})
 
 
+def _turns(loop: Op) -> set[Value]:
+    """The carried scalars of a loop that alternate between two constants."""
+    region = loop.regions[0]
+    found = set()
+    for arg, start, end in zip(region.args[1:], loop.operands[3:], region.terminator.operands, strict=True):
+        if end.op is not None and end.op.name == "xor" and arg in end.op.operands:
+            others = [start, *(v for v in end.op.operands if v is not arg)]
+            if all(v.op is not None and v.op.has("constant") for v in others):
+                found.add(arg)
+    return found
+
+
 def _index_ops(fn: Function) -> set[Op]:
     """Integer ops that only count programs, threads and elements, and only feed addresses, indices and comparisons."""
     born: set[Value] = {p.value for p in fn.params}
@@ -168,6 +180,8 @@ def _index_ops(fn: Function) -> set[Op]:
         name, traits = op.defn.name, op.defn.traits
         if name == "for" or name == "loop":
             born.add(op.regions[0].args[0])
+        if name == "for":
+            born |= _turns(op)
         if name in COUNTERS:
             if op.results[0].type.elem.is_int:  # type: ignore[union-attr]
                 born.add(op.results[0])
