@@ -132,6 +132,7 @@ CASES = (
     _case(2, 1024),
     _case(1, 8193),
     _case(2, 20000, scale=20.0),
+    _case(1, 70000, scale=20.0),
     _case(2, 0),
     _case(0, 8),
 )
