@@ -16,6 +16,7 @@ array itself among `outputs` does.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import index
@@ -67,6 +68,7 @@ class ZeroArray(FreshArray):
     zeroed = True
 
 
+_can_eval = True  # MLX hangs when a child made by fork evaluates
 _shared: dict[tuple[tuple[int, ...], mx.Dtype], mx.array | None] = {}  # None: asked for once
 _MOST = 1024
 
@@ -78,7 +80,7 @@ def _zeros_of(key: tuple[tuple[int, ...], mx.Dtype]) -> mx.array:
     node, and a shape that changes with every launch would pay it each time.
     """
     shape, dtype = key
-    if key in _shared:
+    if key in _shared and _can_eval:
         made = mx.broadcast_to(_zero(dtype), shape, stream=mx.cpu)
         mx.eval(made)  # before another thread sees it
         _shared[key] = made
@@ -88,6 +90,15 @@ def _zeros_of(key: tuple[tuple[int, ...], mx.Dtype]) -> mx.array:
         _shared.clear()
     _shared[key] = None
     return made
+
+
+def _forked() -> None:
+    global _can_eval
+    _can_eval = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @lru_cache(maxsize=32)
