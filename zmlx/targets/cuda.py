@@ -144,6 +144,26 @@ class CudaPrinter(CPrinter):
         text = self.use(value)
         self.line(f"{self.names[array]}.set({self.use(index)}, {text});")
 
+    def op_sin(self, op: Op) -> None:
+        self._turn(op, "sin", "cos")
+
+    def op_cos(self, op: Op) -> None:
+        self._turn(op, "cos", "sin")
+
+    def _turn(self, op: Op, own: str, other: str) -> None:
+        """Sine and cosine of one angle come together: most of the work of either is to bring the angle into range."""
+        (angle,), result = op.operands, op.results[0]
+        if result in self.names:
+            return
+        pair = next((o for o in self.home[result].ops if o.name == other and o.operands == op.operands and self.uses.get(o.results[0])), None)
+        if pair is None or not self.uses.get(result):
+            self.expression(op)
+            return
+        text, kind = self.use(angle), self.ctype(result.type.elem)  # type: ignore[union-attr]
+        names = {own: self.name(result), other: self.name(pair.results[0])}
+        self.line(f"{kind} {names['sin']}, {names['cos']};")
+        self.line(f"sincos{'f' if kind == 'float' else ''}({text}, &{names['sin']}, &{names['cos']});")
+
     addresses = False  # whether shared memory is also spoken of by number
 
     def place(self, array: Value, index: Value) -> str:

@@ -136,6 +136,13 @@ ZM_FN float zm_exp2(float x) {
     return r;
 }
 
+// x / y for y from 1 to 2: within 2 units of the last place, without the branch for other y.
+ZM_FN float zm_ratio(float x, float y) {
+    float r;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(y));
+    return x * r;
+}
+
 // C's quotient and remainder; x / 0 and x % 0 are 0, and the smallest number over -1 wraps.
 template <class T> ZM_FN T zm_idiv(T a, zm_id<T> b) {
     if constexpr (zm_is_signed<T>)
