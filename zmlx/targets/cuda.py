@@ -70,7 +70,7 @@ class CudaPrinter(CPrinter):
             shared.append(f"{self.indent}const int zm_warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);")
         if self.vectors:
             shared.append(f"{self.indent}const auto zm_body = [&](auto zm_flag) {{")
-            shared.append(f"{self.indent}constexpr bool zm_aligned = decltype(zm_flag)::value;")
+            body = [self.indent + line for line in ("    constexpr bool zm_aligned = decltype(zm_flag)::value;", *body)]
             # The empty assembly keeps what both have in common from being computed before the branch: it would hold registers.
             other = 'else { asm volatile(""); zm_body(zm_false()); }'
             body += [f"{self.indent}{line}" for line in ("};", f"if ({self._aligned()}) zm_body(zm_true());", other)]
@@ -92,7 +92,7 @@ class CudaPrinter(CPrinter):
         return enough and PAIR_REGISTERS // 2 <= held(self.fn.body) <= PAIR_REGISTERS
 
     def _aligned(self) -> str:
-        """The condition that every vector access is aligned, offsets being multiples of vectors: one test for all of them."""
+        """The condition that arrays start at multiples of their vectors: one test for all accesses."""
         sizes = sorted(set(self.vectors.values()))
         tests = []
         for size in sizes:
@@ -101,11 +101,12 @@ class CudaPrinter(CPrinter):
         return " && ".join(tests)
 
     def vector(self, op: Op) -> str:
+        """Whether an access is aligned if arrays are goes into the template."""
         pointer, width = op.operands[0], int(op.attrs["width"])
         assert isinstance(pointer.type, Type) and isinstance(pointer.type.elem, Pointer)
         size = width * pointer.type.elem.elem.itemsize
         root = _parameter(pointer, {p.value for p in self.fn.params})
-        if root is None or size == 1 or not self.twice:
+        if root is None or not op.attrs.get("even") or not self.twice:
             return str(width)
         self.vectors[root] = max(size, self.vectors.get(root, 0))
         return f"{width}, zm_aligned"
