@@ -148,6 +148,11 @@ def _walk_registers(low: Lowering, group: list[Reduction], layout: Layout, walk:
     root = Frame(low, None, 0, (), e.block)
     runs = [[b for b in run if b in keep] for run in layout.runs]
     kept_runs = [r for r in runs if r]
+    if started and walk[:1] == [0]:  # neighbours in memory are innermost: they are loaded as vectors
+        with low.levels(root, kept_runs + [list(run) for run in layout.runs if run[0] in walk]) as frame:
+            for one in group:
+                _fold(low, one.op, frame, layout, one.accs, _index(low, frame, layout, keep))
+        return
     if not started:
         first = Frame(low, root, 0, walk, e.block)
         with low.levels(first, kept_runs) as frame:
