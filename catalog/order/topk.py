@@ -43,9 +43,9 @@ def _store_best(x_ptr, value_ptr, index_ptr, best, k, WIDE: tl.constexpr, K: tl.
 
 @zmlx.jit
 def _keys_at(x_ptr, n_cols, start, WIDE: tl.constexpr, BLOCK: tl.constexpr):
-    """Keys of the columns start … start + BLOCK - 1. Those behind the row are -inf, and later than any in it: below all of its keys."""
-    cols = start + tl.arange(0, BLOCK)
-    return keys_of(ranks_of(tl.load(x_ptr + cols, mask=cols < n_cols, other=-float("inf")).to(tl.float32)), cols, WIDE)
+    """Keys of the columns start … start + BLOCK - 1, these counted from 0. Those behind the row are -inf, and later than any in it."""
+    cols = tl.arange(0, BLOCK)
+    return keys_of(ranks_of(tl.load(x_ptr + start + cols, mask=start + cols < n_cols, other=-float("inf")).to(tl.float32)), cols, WIDE)
 
 
 @zmlx.jit
@@ -67,12 +67,13 @@ def topk_kernel(x_ptr, value_ptr, index_ptr, n_cols, k, WIDE: tl.constexpr, K: t
     row = tl.program_id(0).to(tl.int64)
     x_ptr += row * n_cols
     # The row in four parts: after each of the k keys, only the part that it came from is looked through again.
-    a = _keys_at(x_ptr, n_cols, 0, WIDE, BLOCK // 4)
-    b = _keys_at(x_ptr, n_cols, BLOCK // 4, WIDE, BLOCK // 4)
-    c = _keys_at(x_ptr, n_cols, BLOCK // 2, WIDE, BLOCK // 4)
-    d = _keys_at(x_ptr, n_cols, BLOCK // 2 + BLOCK // 4, WIDE, BLOCK // 4)
+    PART: tl.constexpr = BLOCK // 4
+    a = _keys_at(x_ptr, n_cols, 0, WIDE, PART)
+    b = _keys_at(x_ptr, n_cols, PART, WIDE, PART)
+    c = _keys_at(x_ptr, n_cols, 2 * PART, WIDE, PART)
+    d = _keys_at(x_ptr, n_cols, 3 * PART, WIDE, PART)
     a_step, b_step, c_step, d_step = tl.max(a, axis=0), tl.max(b, axis=0), tl.max(c, axis=0), tl.max(d, axis=0)
-    a_high, b_high, c_high, d_high = a_step, b_step, c_step, d_step
+    a_high, b_high, c_high, d_high = a_step, b_step - PART, c_step - 2 * PART, d_step - 3 * PART
     best = tl.zeros((K,), a.dtype)
     for i in range(k):
         top = tl.maximum(tl.maximum(a_high, b_high), tl.maximum(c_high, d_high))
