@@ -14,9 +14,8 @@ from zmlx.errors import ArgumentError
 @zmlx.jit
 def ranks_of(x):
     """uint32 numbers in the order of float32 ones: NaN is the largest, -0 equals 0."""
-    bits = (x + 0.0).to(tl.int32, bitcast=True)  # -0 + 0 is 0
-    ordered = (bits ^ ((bits >> 31) | -0x80000000)).to(tl.uint32)
-    return tl.where(x == x, ordered, 0xFFFFFFFF)
+    bits = tl.where(x == x, (x + 0.0).to(tl.int32, bitcast=True), 0x7FFFFFFF)  # -0 + 0 is 0
+    return (bits ^ ((bits >> 31) | -0x80000000)).to(tl.uint32)
 
 
 @zmlx.jit
