@@ -49,7 +49,7 @@ template <class T> static T __reduce_min_sync(unsigned, T v) { return reduced(v,
 template <class T> static T __reduce_max_sync(unsigned, T v) { return reduced(v, [](T a, T b) { return a > b ? a : b; }); }
 // Accesses that were said to be aligned, and are not.
 static std::atomic<int> misaligned;
-static bool report_misaligned(const void* p, bool aligned, int bytes) { if (aligned && (uintptr_t)p % bytes) ++misaligned; return false; }
+static bool said_aligned(const void* p, bool aligned, int bytes) { if (aligned && (uintptr_t)p % bytes) ++misaligned; return aligned; }
 static unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by) { return unsigned((uint64_t(high) << 32 | low) >> (by & 31)); }
 template <class T, class U> static T bitc(U x) { T r; memcpy(&r, &x, sizeof r); return r; }
 static float __uint_as_float(unsigned x) { return bitc<float>(x); }

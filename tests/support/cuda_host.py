@@ -22,7 +22,8 @@ PTX = {  # the prelude's inline assembly, a line each, in C++; and its vector ac
     r"asm\(instruction.*\);": "r.bits = zm_narrow(instruction, x);",
     r'asm\("ex2\.approx.*\);': "r = exp2f(x);",
     r'asm\("rcp\.approx.*\);': "r = 1.0f / y;",
-    r"if \(!aligned && \(unsigned\)\(unsigned long long\)(to|from) ": r"if (report_misaligned(\1, aligned, N * sizeof(T))) return;\n    \g<0>",
+    r"(?<=if \()!aligned && \(unsigned\)\(unsigned long long\)(to|from) ":
+        r"!said_aligned(\1, aligned, N * sizeof(T)) && (unsigned)(unsigned long long)\1 ",
     r'asm volatile\("atom\.add\.noftz\.f16.*\);': "r.bits = half_add((unsigned short*)p, v.bits);",
 }
 SIGNATURE = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\)\n(\w+)\((.*?)\) \{', re.S)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zmlx.ops.arith import add, div, neg
+from zmlx.ops.arith import add, neg
 from zmlx.ops.compare import lt, select
 from zmlx.ops.index import constant
 from zmlx.ops.registry import define

@@ -95,7 +95,9 @@ reduce_lanes = define("reduce_lanes", ("x",), _shuffle, attrs=("kind",), spell={
 # `width` consecutive elements between memory and array[offset : offset + width]; where `shifted`, array[at : at + width],
 # addresses that are not aligned to the vector's size are expected, and `first` and `last` say whether the aligned words that
 # hold the first and the last element may be read. even: the address is a multiple of the vector's size if its array is.
-vload = define("vload", ("ptr", "array", "at?", "first?", "last?"), _vector, attrs=("offset", "width", "shifted", "even"), traits="reads effect")
+vload = define(
+    "vload", ("ptr", "array", "at?", "first?", "last?"), _vector, attrs=("offset", "width", "shifted", "even"), traits="reads effect"
+)
 vstore = define("vstore", ("ptr", "array"), _vector, attrs=("offset", "width", "even"), traits="writes effect")
 # acc (m, n) += a (m, k) b (k, n), row-major arrays of one thread, by one call: the host's product of tiles.
 tile_dot = define("tile_dot", ("acc", "a", "b"), _tile_dot, attrs=("m", "n", "k"), traits="effect")

@@ -156,11 +156,12 @@ class CudaPrinter(CPrinter):
         (angle,), result = op.operands, op.results[0]
         if result in self.names:
             return
-        pair = next((o for o in self.home[result].ops if o.name == other and o.operands == op.operands and self.uses.get(o.results[0])), None)
+        twins = (o for o in self.home[result].ops if o.name == other and o.operands == op.operands)
+        pair = next((o for o in twins if self.uses.get(o.results[0])), None)
         if pair is None or not self.uses.get(result):
             self.expression(op)
             return
-        text, kind = self.use(angle), self.ctype(result.type.elem)  # type: ignore[union-attr]
+        text, kind = self.use(angle), self.ctype(result.type.elem)
         names = {own: self.name(result), other: self.name(pair.results[0])}
         self.line(f"{kind} {names['sin']}, {names['cos']};")
         self.line(f"sincos{'f' if kind == 'float' else ''}({text}, &{names['sin']}, &{names['cos']});")
