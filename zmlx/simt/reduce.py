@@ -223,7 +223,7 @@ def _is_instruction(low: Lowering, op: Op) -> bool:
     one, dtype = single_op(op), op.operands[0].type.dtype  # type: ignore[union-attr]
     if one is None or one.name not in low.target.lane_reduce or not dtype.is_int:
         return False
-    return dtype.bits == 32 or dtype.bits == 64 and one.name in ("minimum", "maximum")
+    return dtype.bits == 32 or (dtype.bits == 64 and one.name in ("minimum", "maximum"))
 
 
 def _shuffle(low: Lowering, group: list[Reduction], values: list[list[Value]], masks: list[int]) -> None:
