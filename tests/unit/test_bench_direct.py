@@ -103,7 +103,8 @@ def test_the_summary_says_both() -> None:
     rows = [{**common, "side": n, "time_us": [t, t, t], **({} if n == "zmlx" else {"ratio": t / 20})} for n, t in times.items()]
     said = report.means(rows).splitlines()
     assert said[0].startswith("direct: 0.95×")
-    assert said[1].startswith("triton: 0.95×") and said[1].endswith("; 1.00× that of the same cubins launched as triton launches, least 1.00")
+    assert said[1].startswith("triton: 0.95×")
+    assert said[1].endswith("; 1.00× that of the same cubins launched as triton launches, least 1.00")
     assert "cubins" not in report.means([r for r in rows if r["side"] != "direct"])
 
 
