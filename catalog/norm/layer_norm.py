@@ -10,7 +10,8 @@ import zmlx
 import zmlx.language as tl
 from zmlx.catalog import checks
 from zmlx.catalog.entry import Case, Entry
-from zmlx.catalog.norm.rms_norm import ONE_TILE, config
+from zmlx.catalog.norm import rms_norm
+from zmlx.catalog.norm.rms_norm import ONE_TILE
 
 
 @zmlx.jit
@@ -68,6 +69,15 @@ def layer_norm_loop_kernel(x_ptr, weight_ptr, bias_ptr, out_ptr, n_cols, eps, BL
         mask = i + cols < n_cols
         x = (tl.load(x_ptr + start + i + cols, mask=mask, other=0.0).to(tl.float32) - mean) * scale
         tl.store(out_ptr + start + i + cols, _affine(x, weight_ptr, bias_ptr, i + cols, mask), mask=mask)
+
+
+ONE_WARP = 1024  # elements of a row that one warp sums alone: its two sums cost no barrier
+
+
+def config(n_cols: int) -> dict[str, int]:
+    """RMSNorm's tiles; short rows by one warp."""
+    options = rms_norm.config(n_cols)
+    return options | {"num_warps": 1} if n_cols <= ONE_WARP else options
 
 
 def layer_norm(x: mx.array, weight: mx.array | None = None, bias: mx.array | None = None, eps: float = 1e-5) -> mx.array:

@@ -61,9 +61,9 @@ ONE_TILE = 8192
 
 
 def config(n_cols: int) -> dict[str, int]:
-    """The row's tile: its own size rounded up, or 4096 in a loop when it is longer than ONE_TILE; 8 to 32 elements a thread."""
+    """The row's tile: its own size rounded up, or 4096 in a loop when it is longer than ONE_TILE; 16 to 32 elements a thread."""
     block = zmlx.next_power_of_2(n_cols) if n_cols <= ONE_TILE else 4096
-    return {"BLOCK": block, "num_warps": min(8, max(1, block // 256))}
+    return {"BLOCK": block, "num_warps": min(8, max(1, block // 512))}
 
 
 def softmax(x: mx.array) -> mx.array:

@@ -12,12 +12,10 @@ from zmlx.errors import ArgumentError
 
 
 @zmlx.jit
-def ranks_of(x, mask):
-    """uint32 numbers in the order of float32 ones: NaN is the largest, -0 equals 0. What is masked off is 0, below all."""
-    x = tl.where(x == 0.0, 0.0, x)
-    bits = x.to(tl.int32, bitcast=True)
-    ordered = tl.where(x == x, bits ^ ((bits >> 31) & 0x7FFFFFFF), 0x7FFFFFFF)
-    return tl.where(mask, ordered.to(tl.uint32) + 0x80000000, 0)
+def ranks_of(x):
+    """uint32 numbers in the order of float32 ones: NaN is the largest, -0 equals 0."""
+    bits = tl.where(x == x, (x + 0.0).to(tl.int32, bitcast=True), 0x7FFFFFFF)  # -0 + 0 is 0
+    return (bits ^ ((bits >> 31) | -0x80000000)).to(tl.uint32)
 
 
 @zmlx.jit
@@ -43,22 +41,46 @@ def _store_best(x_ptr, value_ptr, index_ptr, best, k, WIDE: tl.constexpr, K: tl.
 
 
 @zmlx.jit
+def _keys_at(x_ptr, n_cols, start, WIDE: tl.constexpr, BLOCK: tl.constexpr):
+    """Keys of the columns start … start + BLOCK - 1, these counted from 0. Those behind the row are -inf, and later than any in it."""
+    cols = tl.arange(0, BLOCK)
+    return keys_of(ranks_of(tl.load(x_ptr + start + cols, mask=start + cols < n_cols, other=-float("inf")).to(tl.float32)), cols, WIDE)
+
+
+@zmlx.jit
+def _struck(keys, step, high, top):
+    """Strikes the largest key out if it is `top`. step: the largest of `keys`, which stands for the key `high`.
+
+    Subtracting the largest from all, modulo 2^32 or 2^64, strikes it out: those below it wrap and are now the larger ones, in
+    their old order, above those that were struck out before.
+    """
+    if high == top:
+        keys -= step
+        step = tl.max(keys, axis=0)
+        high += step
+    return keys, step, high
+
+
+@zmlx.jit
 def topk_kernel(x_ptr, value_ptr, index_ptr, n_cols, k, WIDE: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     x_ptr += row * n_cols
-    cols = tl.arange(0, BLOCK)
-    mask = cols < n_cols
-    ranks = ranks_of(tl.load(x_ptr + cols, mask=mask, other=0.0).to(tl.float32), mask)
-    keys = tl.where(mask, keys_of(ranks, cols, WIDE), 0)
-    best = tl.zeros((K,), keys.dtype)
-    top = tl.full((), 0, keys.dtype)
+    # The row in four parts: after each of the k keys, only the part that it came from is looked through again.
+    PART: tl.constexpr = BLOCK // 4
+    a = _keys_at(x_ptr, n_cols, 0, WIDE, PART)
+    b = _keys_at(x_ptr, n_cols, PART, WIDE, PART)
+    c = _keys_at(x_ptr, n_cols, 2 * PART, WIDE, PART)
+    d = _keys_at(x_ptr, n_cols, 3 * PART, WIDE, PART)
+    a_step, b_step, c_step, d_step = tl.max(a, axis=0), tl.max(b, axis=0), tl.max(c, axis=0), tl.max(d, axis=0)
+    a_high, b_high, c_high, d_high = a_step, b_step - PART, c_step - 2 * PART, d_step - 3 * PART
+    best = tl.zeros((K,), a.dtype)
     for i in range(k):
-        # Subtracting the largest key from all, modulo 2^32 or 2^64, strikes it out: those below it wrap and are now the
-        # larger ones, in their old order, above those that were struck out before.
-        step = tl.max(keys, axis=0)
-        keys -= step
-        top += step
+        top = tl.maximum(tl.maximum(a_high, b_high), tl.maximum(c_high, d_high))
         best = tl.where(tl.arange(0, K) >= i, top, best)
+        a, a_step, a_high = _struck(a, a_step, a_high, top)
+        b, b_step, b_high = _struck(b, b_step, b_high, top)
+        c, c_step, c_high = _struck(c, c_step, c_high, top)
+        d, d_step, d_high = _struck(d, d_step, d_high, top)
     _store_best(x_ptr, value_ptr + row * k, index_ptr + row * k, best, k, WIDE, K)
 
 
@@ -70,11 +92,10 @@ def topk_loop_kernel(x_ptr, value_ptr, index_ptr, n_cols, k, WIDE: tl.constexpr,
     best = tl.zeros((K,), tl.uint64)
     last = tl.full((), 0, tl.uint64)
     for start in range(0, n_cols, BLOCK):
-        mask = start + cols < n_cols
-        ranks = ranks_of(tl.load(x_ptr + start + cols, mask=mask, other=0.0).to(tl.float32), mask)
+        ranks = ranks_of(tl.load(x_ptr + start + cols, mask=start + cols < n_cols, other=-float("inf")).to(tl.float32))
         # Most tiles hold nothing better than the k best of those before them.
         if tl.max(ranks, axis=0) > (last >> 32).to(tl.uint32):
-            keys = tl.where(mask, keys_of(ranks, start + cols, WIDE), 0)
+            keys = keys_of(ranks, start + cols, WIDE)
             merged = best
             top = tl.full((), 0, tl.uint64)
             for i in range(k):
@@ -94,7 +115,7 @@ MOST = 64
 
 def config(n_cols: int, itemsize: int, k: int) -> dict[str, int]:
     """Long rows in tiles of 2048, others in one; 16 to 32 elements a thread, since exchanging between warps costs each round."""
-    block = zmlx.next_power_of_2(n_cols) if n_cols <= ONE_TILE else 2048
+    block = max(4, zmlx.next_power_of_2(n_cols)) if n_cols <= ONE_TILE else 2048
     wide = itemsize > 2 or n_cols > ONE_TILE
     warps = max(1, block // 1024) if n_cols <= ONE_TILE else 4
     return {"WIDE": wide, "K": zmlx.next_power_of_2(k), "BLOCK": block, "num_warps": warps}

@@ -29,12 +29,24 @@ def sum_tile_kernel(x_ptr, out_ptr, n_cols, BLOCK: tl.constexpr):
     tl.store(out_ptr + row, tl.sum(x, axis=0))
 
 
+@zmlx.jit
+def sum_rows_kernel(x_ptr, out_ptr, n_rows, n_cols, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    cols = tl.arange(0, BLOCK)[None, :]
+    mask = (rows[:, None] < n_rows) & (cols < n_cols)
+    x = tl.load(x_ptr + rows.to(tl.int64)[:, None] * n_cols + cols, mask=mask, other=0.0).to(tl.float32)
+    tl.store(out_ptr + rows, tl.sum(x, axis=1), mask=rows < n_rows)
+
+
+SHORT = 1024  # rows of which a warp takes one whole
 ONE_TILE = 65536  # on the CPU, where a tile that is only summed is never stored
 
 
 def config(n_cols: int) -> dict[str, int]:
-    """The row's tile: its own size rounded up, at most 4096; 8 to 16 elements a thread."""
+    """The row's tile: its own size rounded up, at most 4096; 8 to 32 elements a thread. Short rows: several a program."""
     block = min(4096, zmlx.next_power_of_2(n_cols))
+    if n_cols <= SHORT:
+        return {"ROWS": 4096 // max(128, block), "BLOCK": block, "num_warps": 4}
     return {"BLOCK": block, "num_warps": min(8, max(1, block // 256))}
 
 
@@ -51,6 +63,9 @@ def row_sum(x: mx.array) -> mx.array:
     out = zmlx.empty(x.shape[:-1], x.dtype)
     if n_cols <= ONE_TILE and zmlx.default_target() == "cpu":
         return sum_tile_kernel[(x.size // n_cols,)](x, out, n_cols, BLOCK=zmlx.next_power_of_2(n_cols))
+    if n_cols <= SHORT:
+        options = config(n_cols)
+        return sum_rows_kernel[(zmlx.cdiv(out.size, options["ROWS"]),)](x, out, out.size, n_cols, **options)
     return sum_kernel[(x.size // n_cols,)](x, out, n_cols, **config(n_cols))
 
 
@@ -68,7 +83,7 @@ ENTRY = Entry(
     row_sum,
     row_sum_reference,
     baseline=lambda x: mx.sum(x, axis=-1),
-    kernels=(sum_kernel, sum_tile_kernel),
+    kernels=(sum_kernel, sum_tile_kernel, sum_rows_kernel),
     cases=CASES,
     sizes={"cpu": _case(1024, 2048), "gpu": _case(16384, 1024)},
     # The error of a sum grows with its terms, not with its value: sums of thousands of terms may end near 0.

@@ -40,6 +40,16 @@ static unsigned __shfl_up_sync(unsigned, unsigned v, unsigned by) { return excha
 static unsigned __shfl_down_sync(unsigned, unsigned v, unsigned by) { return exchange(v, [=](int b, int l) { return l + by < 32 ? said[b + l + by] : v; }); }
 static unsigned __shfl_xor_sync(unsigned, unsigned v, int m) { return exchange(v, [=](int b, int l) { return said[b + (l ^ m)]; }); }
 static unsigned __shfl_sync(unsigned, unsigned v, int i) { return exchange(v, [=](int b, int l) { return said[b + (i & 31)]; }); }
+template <class T, class F> static T reduced(T v, F f) { return (T)exchange((unsigned)v, [=](int b, int l) { T r = (T)said[b]; for (int i = 1; i < 32; ++i) r = f(r, (T)said[b + i]); return (unsigned)r; }); }
+static unsigned __reduce_add_sync(unsigned, unsigned v) { return reduced(v, [](unsigned a, unsigned b) { return a + b; }); }
+static unsigned __reduce_and_sync(unsigned, unsigned v) { return reduced(v, [](unsigned a, unsigned b) { return a & b; }); }
+static unsigned __reduce_or_sync(unsigned, unsigned v) { return reduced(v, [](unsigned a, unsigned b) { return a | b; }); }
+static unsigned __reduce_xor_sync(unsigned, unsigned v) { return reduced(v, [](unsigned a, unsigned b) { return a ^ b; }); }
+template <class T> static T __reduce_min_sync(unsigned, T v) { return reduced(v, [](T a, T b) { return a < b ? a : b; }); }
+template <class T> static T __reduce_max_sync(unsigned, T v) { return reduced(v, [](T a, T b) { return a > b ? a : b; }); }
+// Accesses that were said to be aligned, and are not.
+static std::atomic<int> misaligned;
+static bool said_aligned(const void* p, bool aligned, int bytes) { if (aligned && (uintptr_t)p % bytes) ++misaligned; return aligned; }
 static unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by) { return unsigned((uint64_t(high) << 32 | low) >> (by & 31)); }
 template <class T, class U> static T bitc(U x) { T r; memcpy(&r, &x, sizeof r); return r; }
 static float __uint_as_float(unsigned x) { return bitc<float>(x); }

@@ -17,10 +17,13 @@ from zmlx.targets.compile import compile_function
 from zmlx.targets.target import target as target_of
 
 HEADER = Path(__file__).with_name("cuda_host.h")
-PTX = {  # the prelude's inline assembly, a line each, in C++
+PTX = {  # the prelude's inline assembly, a line each, in C++; and its vector accesses, which tell of those that are not aligned
     r'asm\("cvt\.f32\.f16.*\);': "r = half_value(h.bits);",
     r"asm\(instruction.*\);": "r.bits = zm_narrow(instruction, x);",
     r'asm\("ex2\.approx.*\);': "r = exp2f(x);",
+    r'asm\("rcp\.approx.*\);': "r = 1.0f / y;",
+    r"(?<=if \()!aligned && \(unsigned\)\(unsigned long long\)(to|from) ":
+        r"!said_aligned(\1, aligned, N * sizeof(T)) && (unsigned)(unsigned long long)\1 ",
     r'asm volatile\("atom\.add\.noftz\.f16.*\);': "r.bits = half_add((unsigned short*)p, v.bits);",
 }
 SIGNATURE = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\)\n(\w+)\((.*?)\) \{', re.S)
@@ -35,8 +38,9 @@ def _compile(case: Case):  # type: ignore[no-untyped-def]
     return compile_function(clone_function(case.fn), target_of("cuda"), case.num_warps, frozenset(case.arrays), ir_texts=True)
 
 
-def run(case: Case, folder: Path, name: str) -> Arrays:
-    """The arrays of a case after its launch; kernels on tensor cores are not for here."""
+def run(case: Case, folder: Path, name: str, shift: int = 0) -> Arrays:
+    """The arrays of a case after its launch; kernels on tensor cores are not for here. shift: elements from a multiple of 16
+    bytes to the start of each array. An access said to be aligned that is not is an AssertionError."""
     compiled = _compile(case)
     text = compiled.source.replace("#define ZM_FN static __device__ __forceinline__", "#define ZM_FN static inline")
     for pattern, instead in PTX.items():
@@ -55,21 +59,22 @@ def run(case: Case, folder: Path, name: str) -> Arrays:
             numbers.append(_word(compiled, symbol, case))
     text = f'#include "{HEADER}"\n' + text.replace('extern "C" __global__ void', "void", 1)
     call = f"launch({threads}, {{(unsigned)programs, 1, 1}}, [=] {{ {entry}({', '.join(arguments)}); }});"
-    text += f'\nextern "C" void go(void** arrays, char* scalars, int programs) {{ {call} }}\n'
+    text += f'\nextern "C" int go(void** arrays, char* scalars, int programs) {{ {call} return misaligned; }}\n'
     source, library = folder / f"{name}.cpp", folder / f"{name}.so"
     source.write_text(text)
     flags = ["-std=c++20", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-pthread"]
     subprocess.run([toolchain.find_cxx().path, *flags, "-o", str(library), str(source)], check=True, capture_output=True, text=True)
-    out = {n: _aligned(a) for n, a in case.arrays.items()}
+    out = {n: _aligned(a, shift) for n, a in case.arrays.items()}
     places = (ctypes.c_void_p * len(pointers))(*[out[n].ctypes.data if n in out else 0 for n in pointers])
-    ctypes.CDLL(str(library)).go(places, b"".join(numbers) or b"\0", case.grid[0])
+    misaligned = ctypes.CDLL(str(library)).go(places, b"".join(numbers) or b"\0", case.grid[0])
+    assert not misaligned, f"{misaligned} accesses were said to be aligned and are not:\n{compiled.source}"
     return out
 
 
-def _aligned(a: np.ndarray) -> np.ndarray:
-    """A copy that starts at a multiple of 16 bytes and may be read a little beyond its ends, as on a device."""
-    room = np.zeros(a.nbytes + 64, np.uint8)
-    start = 16 + -(room.ctypes.data + 16) % 16
+def _aligned(a: np.ndarray, shift: int) -> np.ndarray:
+    """A copy that starts `shift` elements behind a multiple of 16 bytes and may be read a little beyond its ends, as on a device."""
+    room = np.zeros(a.nbytes + 256, np.uint8)
+    start = 16 + -(room.ctypes.data + 16) % 16 + shift * a.itemsize
     part = room[start : start + a.nbytes]
     part[:] = np.ascontiguousarray(a).reshape(-1).view(np.uint8)
     return part.view(a.dtype).reshape(a.shape)

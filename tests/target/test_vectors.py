@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import cuda_host
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -80,6 +82,18 @@ def test_one_row(d: dt.DType, n: int, each_target: str) -> None:
             part = slice(start + r * stride, start + r * stride + n)
             want[part] = 2 * numbers[part]
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("start", [0, 1, 8])
+@pytest.mark.parametrize("d", [dt.float16, dt.int8, dt.float32], ids=str)
+def test_cuda_knows_what_is_aligned(d: dt.DType, start: int, shift: int, tmp_path: Path) -> None:
+    """CUDA's text on a host, which checks each access said to be aligned; arrays that are views start anywhere."""
+    launched, numbers = case(rows_kernel, d, 64, start, 61, 4, ROWS=4, BLOCK=64)
+    got = dt.decode(cuda_host.run(launched, tmp_path, "rows", shift)["y"], d)
+    for r in range(4):
+        part = slice(start + r * 64, start + r * 64 + 61)
+        np.testing.assert_array_equal(got[part], wrapped(numbers[part] + numbers[part].sum() + 3, d))
 
 
 def run(launched: Case, target: str) -> dict[str, np.ndarray]:

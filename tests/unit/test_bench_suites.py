@@ -38,7 +38,7 @@ def rows_of(entry: Entry, dtype: str = "float32", against: tuple[str, ...] = ("m
     ("arguments", "says"),
     [
         (["nothing"], "invalid choice: 'nothing'"),
-        (["--against", "mlx,numpy"], "no 'numpy'; write some of mlx,compile,triton,torch"),
+        (["--against", "mlx,numpy"], "no 'numpy'; write some of direct,mlx,compile,triton,torch"),
         (["--dtype", "float8"], "no 'float8'; write some of float32,float16,bfloat16"),
     ],
 )

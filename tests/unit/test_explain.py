@@ -193,7 +193,7 @@ def test_a_load_written_early_is_made_early(target: str) -> None:
     assert load.facts["early"] and "Loaded early, where it is written, and kept in registers until line" in said(load)
     source = ragged_kernel.compile(HALF, HALF, HALF, 1001, BLOCK=1024, target=target).source
     before = re.split(r"__syncthreads\(\);|threadgroup_barrier\(", source)[-2]
-    assert re.search(r"zm_vload<8>\(weight", before)
+    assert re.search(r"zm_vload<8(, zm_aligned)?>\(weight", before)
 
 
 def test_loads_an_iteration_ahead() -> None:

@@ -70,7 +70,7 @@ def places(made: Compiled, pattern: str) -> list[Loc | None]:
 
 @pytest.mark.parametrize(
     ("pattern", "mark"),
-    [(r"x_ptr\[", "load x"), (r"zm_vload<4>\(y", "load y"), ("simd|barrier|zm_shuffle", "sum"), ("zm_vstore", "store")],
+    [(r"zm_vload<4>\(x", "load x"), (r"zm_vload<4>\(y", "load y"), ("simd|barrier|zm_shuffle", "sum"), ("zm_vstore", "store")],
 )
 def test_each_access_knows_its_line(pattern: str, mark: str, tmp_path: Path) -> None:
     file = tmp_path / "rows.py"

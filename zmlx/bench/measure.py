@@ -84,7 +84,8 @@ def measure(task: Task, against: Sequence[str], clock: Any, limits: Limits, budg
     shared: dict[str, Any] = {"bytes": moved, "flops": work, "wide": str(wide).rpartition(".")[2]}
     rows: dict[str, dict[str, Any]] = {}
     ready: list[Side] = []
-    for side in sides.build(subject, against):
+    built = sides.build(subject, against)
+    for side in built:
         rows[side.name], fit = _checked(task, side, expected, shared)
         if fit and isinstance(side, Side):
             ready.append(side)
@@ -95,6 +96,9 @@ def measure(task: Task, against: Sequence[str], clock: Any, limits: Limits, budg
         except Exception as e:  # a side that fails only now, or a clock that lost its records: no time for this task
             for row in rows.values():
                 row |= {"status": "failed", "reason": sides.brief(e)} if row["status"] == "ok" else {}
+    for side in built:
+        if isinstance(side, Side):
+            side.free()
     mx.clear_cache()
     return list(rows.values())
 

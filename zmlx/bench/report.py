@@ -108,8 +108,18 @@ def means(rows: Sequence[Row]) -> str:
             least = min(own, key=lambda r: r["ratio"])
             where = f"{least['kernel']} {least['shape']} {least['dtype']}"
             mean = statistics.geometric_mean(r["ratio"] for r in own)
-            lines.append(f"{name}: {mean:.2f}× zmlx's time in the geometric mean of {len(own)}, least {least['ratio']:.2f} ({where})")
+            line = f"{name}: {mean:.2f}× zmlx's time in the geometric mean of {len(own)}, least {least['ratio']:.2f} ({where})"
+            lines.append(line + (_without_mlx(rows, name) if name == "triton" else ""))
     return "\n".join(lines)
+
+
+def _without_mlx(rows: Sequence[Row], name: str) -> str:
+    """A baseline's time over that of zmlx's cubins launched as it launches, where these were timed."""
+    pairs = [(group[name], group["direct"]) for group in comparisons(rows) if {name, "direct"} <= group.keys()]
+    ratios = [a["time_us"][0] / b["time_us"][0] for a, b in pairs if "time_us" in a and "time_us" in b]
+    if not ratios:
+        return ""
+    return f"; {statistics.geometric_mean(ratios):.2f}× that of the same cubins launched as {name} launches, least {min(ratios):.2f}"
 
 
 def ragged(rows: Sequence[Row]) -> str:

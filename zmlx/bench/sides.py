@@ -1,4 +1,5 @@
-"""The sides of a comparison: zmlx, MLX's own form, the same compiled, the kernel's source under Triton, PyTorch."""
+"""The sides of a comparison: zmlx, its kernels without MLX's launch, MLX's own form, the same compiled, the kernel's source under
+Triton, PyTorch."""
 
 from __future__ import annotations
 
@@ -11,12 +12,21 @@ import mlx.core as mx
 
 from zmlx import knobs
 from zmlx.bench import torch_forms
+from zmlx.bench.clocks.driver import Driver
+from zmlx.bench.clocks.events import Replay
+from zmlx.bench.clocks.events import recorded as recorded_cubins
 from zmlx.bench.tensors import leaves, to_torch
 from zmlx.bench.twin_launch import TwinCall, recorded
 from zmlx.catalog import Entry
+from zmlx.runtime import device
 
-NAMES = ("zmlx", "mlx", "compile", "triton", "torch")
+NAMES = ("zmlx", "direct", "mlx", "compile", "triton", "torch")
 AGAINST = NAMES[1:]
+
+
+def usual(target: str) -> tuple[str, ...]:
+    """The baselines to compare with where none were named: all, but `direct` on CUDA only."""
+    return tuple(name for name in AGAINST if name != "direct" or target == "cuda")
 
 
 @dataclass
@@ -29,6 +39,7 @@ class Side:
     strict  whether a result out of bounds has no time: kernels of this project. Baselines are what users call; theirs is noted
     queues  whether its work goes to CUDA's default stream, where events see it
     form    what is called, in words
+    free    gives back what the side holds besides arrays
     """
 
     name: str
@@ -40,6 +51,7 @@ class Side:
     queues: bool = False
     comparable: bool = True
     expected: list[Any] | None = None
+    free: Callable[[], None] = lambda: None
 
     def run(self, i: int) -> None:
         """One whole call."""
@@ -70,7 +82,7 @@ class Subject:
 
 def build(subject: Subject, names: Sequence[str]) -> list[Side | Missing]:
     """The named sides, zmlx first. A side that cannot be built says why; what a call raises comes when it is made."""
-    makers = {"mlx": mlx, "compile": compiled, "triton": triton, "torch": torch}
+    makers = {"direct": direct, "mlx": mlx, "compile": compiled, "triton": triton, "torch": torch}
     return [zmlx(subject), *(_tried(makers[name], name, subject) for name in names)]
 
 
@@ -105,6 +117,37 @@ def _of_mlx(name: str, subject: Subject, call: Callable[..., Any], form: str, st
 def zmlx(subject: Subject) -> Side:
     entry, kwargs = subject.entry, subject.kwargs
     return _of_mlx("zmlx", subject, lambda *args: entry.call(*args, **kwargs), f"zmlx.catalog {entry.name}", strict=True)
+
+
+def direct(subject: Subject) -> Side | Missing:
+    """zmlx's very cubins, launched by the driver on the default stream as Triton's are, without MLX between: what MLX's launch adds."""
+    if device.current_target() != "cuda":
+        return Missing("direct", "missing", "only CUDA's launches can be made again without MLX")
+    driver, replays = Driver(), []
+    for i in range(len(subject.inputs)):
+        with recorded_cubins() as launches:
+            mx.eval(subject.entry.call(*subject.arguments(i), **subject.kwargs))
+        if any(launch.zeroed for launch in launches):
+            return Missing("direct", "refused", "an output starts as zeros, which MLX writes before the launch")
+        replays.append(Replay(driver, launches))
+
+    def outputs() -> list[Any]:
+        replays[0](0)
+        return replays[0].outputs()
+
+    def wait(results: list[Any]) -> None:
+        driver.synchronize()
+
+    def free() -> None:
+        for replay in replays:
+            replay.free()
+
+    expected = launches[-1].made
+    def call(i: int) -> None:
+        replays[i % len(replays)](i)
+
+    form = "zmlx's cubins, launched by the driver"
+    return Side("direct", call, wait, outputs, form, strict=True, queues=True, expected=expected, free=free)
 
 
 def mlx(subject: Subject) -> Side:

@@ -15,14 +15,16 @@ from zmlx.errors import ArgumentError
 
 SUITES = {
     "streaming": "entries bound by memory traffic, at a realistic size",
+    "large": "the same on a GPU at eight times the size, where starting and ending a kernel hardly counts",
     "dot": "matrix products and attention",
     "ragged": "rows of 1000 and 4097 elements beside the next multiple of 128, in time for each byte",
     "launch": "what a warm launch costs the host",
     "compile": "what a kernel costs before it first runs",
 }
-COMPARED = ("streaming", "dot", "ragged")
+COMPARED = ("streaming", "large", "dot", "ragged")
 RAGGED = (1000, 4097)
 ALIGNMENT = 128
+GROWTH = 8  # of the first axis
 
 
 def tasks(suite: str, gpu: bool, only: Sequence[str], dtypes: Sequence[str]) -> Iterator[Task]:
@@ -71,6 +73,15 @@ def _streaming(entry: Entry, gpu: bool) -> Made:
     yield case, case.name, {}
 
 
+def _large(entry: Entry, gpu: bool) -> Made:
+    if not gpu:
+        return
+    case, size = entry.sizes["gpu"], _first_shape(entry.name, gpu)
+    grown = (GROWTH * size[0], *size[1:])
+    options = case.name.removeprefix("x".join(map(str, size)))
+    yield _resized(case, size, grown), "x".join(map(str, grown)) + options, {}
+
+
 def _dot(entry: Entry, gpu: bool) -> Made:
     for case in entry.studies if gpu and entry.studies else [entry.sizes["gpu" if gpu else "cpu"]]:
         yield case, case.name, {}
@@ -112,4 +123,4 @@ def _resized(case: Case, old: tuple[int, ...], new: tuple[int, ...]) -> Case:
     return Case("", lambda r: tuple(resize(a) for a in case.args(r)), case.kwargs)
 
 
-MAKERS = {"streaming": _streaming, "dot": _dot, "ragged": _ragged}
+MAKERS = {"streaming": _streaming, "large": _large, "dot": _dot, "ragged": _ragged}

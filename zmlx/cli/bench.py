@@ -25,7 +25,7 @@ def register(commands: Any) -> None:
         "bench", help="time the catalog's kernels beside MLX, Triton and PyTorch", description=f"Suites: {suites_said}; all: these in turn."
     )
     parser.add_argument("suite", nargs="?", default="streaming", choices=[*suites.SUITES, "all"], metavar="SUITE")
-    parser.add_argument("--against", metavar="LIST", type=_against, default=sides.AGAINST, help="baselines: mlx,compile,triton,torch (all)")
+    parser.add_argument("--against", metavar="LIST", type=_against, help=f"baselines: {','.join(sides.AGAINST)} (all; direct on CUDA)")
     parser.add_argument("--dtype", metavar="LIST", type=_dtypes, default=(), help=f"element types: {','.join(DTYPES)} (the suite's own)")
     parser.add_argument("--only", metavar="KERNEL", action="append", default=[], help="run this catalog entry only; may be repeated")
     parser.add_argument("--json", metavar="FILE", type=Path, help="append a JSON line for each result to FILE")
@@ -82,8 +82,9 @@ def _compared(suite: str, options: argparse.Namespace) -> Iterator[report.Row]:
     clock = choose()
     limits = Limits(clock, gpu)
     budget = Budget.of(options.quick, gpu)
+    against = options.against or sides.usual(device.current_target())
     for task in suites.tasks(suite, gpu, options.only, options.dtype):
-        rows = measure(task, options.against, clock, limits, budget)
+        rows = measure(task, against, clock, limits, budget)
         own = next((r for r in rows if r["side"] == "zmlx"), rows[0])
         said = f"{own['time_us'][0]:10.4g} µs" if "time_us" in own else f"{own['status']}: {own['reason']}"
         print(f"  {suite} {task.entry.name} {task.case} {task.dtype}: {said}", file=sys.stderr, flush=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zmlx.ops.arith import add, div, neg
+from zmlx.ops.arith import add, neg
 from zmlx.ops.compare import lt, select
 from zmlx.ops.index import constant
 from zmlx.ops.registry import define
@@ -80,7 +80,14 @@ def _sigmoid(b: Any, op: Any, operands: Any) -> Any:
     one = b.value(constant, value=1.0, type=x.type.dtype)
     zero = b.value(constant, value=0.0, type=x.type.dtype)
     small = b.value(exp, b.value(neg, b.value(abs_, x)))
-    return b.value(div, b.value(select, b.value(lt, x, zero), small, one), b.value(add, one, small))
+    return b.value(ratio, b.value(select, b.value(lt, x, zero), small, one), b.value(add, one, small))
+
+
+# x / y for y from 1 to 2, within 2 units of the last place.
+ratio = define(
+    "ratio", ("x", "y"), same(2, "float"), numpy=lambda x, y: x / y, traits=EW, ulp={"float32": 2},
+    spell={"c": "{0} / {1}", ("cuda", "float32"): "zm_ratio({0}, {1})"},
+)  # fmt: skip
 
 
 def _sigmoid_of(x: Any) -> Any:

@@ -90,11 +90,15 @@ barrier = define(
 )  # fmt: skip
 shuffle_xor = define("shuffle_xor", ("x",), _shuffle, attrs=("mask",), spell={"c": "zm_shuffle_xor({0}, {mask})"}, traits="effect")
 shuffle_up = define("shuffle_up", ("x",), _shuffle, attrs=("delta",), spell={"c": "zm_shuffle_up({0}, {delta})"}, traits="effect")
+# Combines the values of all lanes by one instruction. kind: the name of the op that combines two.
+reduce_lanes = define("reduce_lanes", ("x",), _shuffle, attrs=("kind",), spell={"cuda": "zm_reduce_{kind}({0})"}, traits="effect")
 # `width` consecutive elements between memory and array[offset : offset + width]; where `shifted`, array[at : at + width],
 # addresses that are not aligned to the vector's size are expected, and `first` and `last` say whether the aligned words that
-# hold the first and the last element may be read.
-vload = define("vload", ("ptr", "array", "at?", "first?", "last?"), _vector, attrs=("offset", "width", "shifted"), traits="reads effect")
-vstore = define("vstore", ("ptr", "array"), _vector, attrs=("offset", "width"), traits="writes effect")
+# hold the first and the last element may be read. even: the address is a multiple of the vector's size if its array is.
+vload = define(
+    "vload", ("ptr", "array", "at?", "first?", "last?"), _vector, attrs=("offset", "width", "shifted", "even"), traits="reads effect"
+)
+vstore = define("vstore", ("ptr", "array"), _vector, attrs=("offset", "width", "even"), traits="writes effect")
 # acc (m, n) += a (m, k) b (k, n), row-major arrays of one thread, by one call: the host's product of tiles.
 tile_dot = define("tile_dot", ("acc", "a", "b"), _tile_dot, attrs=("m", "n", "k"), traits="effect")
 # to (cols, rows) = the transpose of from (rows, cols), row-major arrays of one thread.

@@ -149,11 +149,12 @@ def _solver(vectors: tuple[int, ...]) -> Callable[[int], int | None]:
     return solve
 
 
-def blocked(shape: Coords, vector: Coords, lanes: Coords, lane_bits: int, warp_bits: int) -> Layout:
+def blocked(shape: Coords, vector: Coords, lanes: Coords, lane_bits: int, warp_bits: int, rows_first: bool = False) -> Layout:
     """A tile spread over threads, fastest dimension last.
 
     vector: elements that a thread holds side by side in each dimension; lanes: the most lanes along each dimension.
-    What remains of the tile becomes further registers; what remains of the threads holds elements again.
+    What remains of the tile becomes further registers; what remains of the threads holds elements again. Warps take what lanes
+    left of the last dimension first, unless that has few lanes or `rows_first`: a row then stays within a warp.
     """
     rank = len(shape)
     left = [n.bit_length() - 1 for n in shape]  # bits of each dimension not yet handed out
@@ -175,8 +176,7 @@ def blocked(shape: Coords, vector: Coords, lanes: Coords, lane_bits: int, warp_b
     zero = (0,) * rank
     lane += [zero] * (lane_bits - len(lane))
     warp: list[Coords] = []
-    # A limited number of lanes along the last dimension means rows are to stay within a warp: warps go along rows first.
-    for d in range(rank) if lanes[-1] < 1 << lane_bits else reversed(range(rank)):
+    for d in range(rank) if rows_first or lanes[-1] < 1 << lane_bits else reversed(range(rank)):
         warp += [take(d) for _ in range(min(left[d], warp_bits - len(warp)))]
     warp += [zero] * (warp_bits - len(warp))
     reg += [take(d) for d in reversed(range(rank)) for _ in range(left[d])]

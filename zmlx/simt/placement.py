@@ -32,6 +32,13 @@ class Placement:
         # Products whose rows are summed, as the scores of attention, keep these within few warps.
         ops = list(fn.walk())
         self._rows_first = any(_rank(op.operands[0]) == 2 and op.attrs["axis"] % 2 for op in ops if op.name == "reduce")
+        # Tiles of which only rows are reduced: a row stays within a warp, so that warps need not exchange.
+        reduced: dict[Coords, set[bool]] = {}
+        for op in ops:
+            if op.name in ("reduce", "scan"):
+                shape: Coords = op.operands[0].type.shape  # type: ignore[union-attr]
+                reduced.setdefault(shape, set()).add(op.name == "reduce" and op.attrs["axis"] % len(shape) == len(shape) - 1)
+        self._by_rows = {shape for shape, rows in reduced.items() if rows == {True} and len(shape) > 1}
         if target.is_simt:
             for op in ops:
                 if "reads" in op.traits or "writes" in op.traits:
@@ -61,7 +68,8 @@ class Placement:
                     size *= n
                 vector = min(self._vector.get(shape, 1), max(1, size // threads))
                 wide = (*(1 for _ in shape[:-1]), vector) if shape else ()
-                self._defaults[shape] = blocked(shape, wide, (32,) * len(shape), self.lane_bits, self.warp_bits)
+                rows_first = shape in self._by_rows
+                self._defaults[shape] = blocked(shape, wide, (32,) * len(shape), self.lane_bits, self.warp_bits, rows_first)
         return self._defaults[shape]
 
     def product(self, op: Op) -> Layout:

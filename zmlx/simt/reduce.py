@@ -13,7 +13,7 @@ from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Elem, Type
 from zmlx.ops import simt
 from zmlx.passes.gather import alike
-from zmlx.simt.combine import combine, identity
+from zmlx.simt.combine import combine, identity, single_op
 from zmlx.simt.convert import flat_index, prepare
 from zmlx.simt.frame import Frame
 from zmlx.simt.frame import walk as walk_bits
@@ -148,6 +148,11 @@ def _walk_registers(low: Lowering, group: list[Reduction], layout: Layout, walk:
     root = Frame(low, None, 0, (), e.block)
     runs = [[b for b in run if b in keep] for run in layout.runs]
     kept_runs = [r for r in runs if r]
+    if started and walk[:1] == [0]:  # neighbours in memory are innermost: they are loaded as vectors
+        with low.levels(root, kept_runs + [list(run) for run in layout.runs if run[0] in walk]) as frame:
+            for one in group:
+                _fold(low, one.op, frame, layout, one.accs, _index(low, frame, layout, keep))
+        return
     if not started:
         first = Frame(low, root, 0, walk, e.block)
         with low.levels(first, kept_runs) as frame:
@@ -213,8 +218,21 @@ def _across_lanes(low: Lowering, group: list[Reduction], layout: Layout, result:
                 low.e.set(array, i, value)
 
 
+def _is_instruction(low: Lowering, op: Op) -> bool:
+    """Whether the target combines the values of all lanes by an instruction: integers of 32 bits, or the extremes of 64."""
+    one, dtype = single_op(op), op.operands[0].type.dtype  # type: ignore[union-attr]
+    if one is None or one.name not in low.target.lane_reduce or not dtype.is_int:
+        return False
+    return dtype.bits == 32 or (dtype.bits == 64 and one.name in ("minimum", "maximum"))
+
+
 def _shuffle(low: Lowering, group: list[Reduction], values: list[list[Value]], masks: list[int]) -> None:
     """Every lane's values become those of all lanes that differ from it in some of the masks' bits."""
+    if len(masks) == low.place.lane_bits and all(_is_instruction(low, one.op) for one in group):
+        for i, one in enumerate(group):
+            kind = single_op(one.op).name  # type: ignore[union-attr]
+            values[i] = [low.e.value(simt.reduce_lanes, v, kind=kind) for v in values[i]]
+        return
     for mask in masks:
         for i, one in enumerate(group):
             values[i] = combine(low, one.op, values[i], [low.e.value(simt.shuffle_xor, v, mask=mask) for v in values[i]])

@@ -60,10 +60,13 @@ class Run:
     @property
     def shifted(self) -> bool:
         """Whether addresses are to be expected that are not aligned."""
+        return self.low.target.shifts and self.width * item(self.pointer).itemsize >= 4 and not self.even
+
+    @property
+    def even(self) -> bool:
+        """Whether each vector is at a multiple of its size from the start of its array."""
         size = item(self.pointer).itemsize
-        if not self.low.target.shifts or self.width * size < 4:
-            return False
-        return self.low.axes[self.pointer].at(self.dim, self.length, size) % (self.width * size) != 0
+        return self.low.axes[self.pointer].at(self.dim, self.length, size) % (self.width * size) == 0
 
     def assembled(self, op: Op) -> bool:
         """Whether an op moves aligned words, from which vectors are put together, or into which they are taken apart."""
@@ -168,7 +171,7 @@ def load(run: Run, op: Op, array: Value) -> None:
 
     def whole() -> None:
         for k in range(0, run.length, run.width):
-            e.create(simt.vload, [e.advance(base, k), array], {"offset": k, "width": run.width})
+            e.create(simt.vload, [e.advance(base, k), array], {"offset": k, "width": run.width, "even": run.even})
 
     if mask is None:
         whole()
@@ -243,7 +246,7 @@ def store(run: Run, op: Op, array: Value) -> None:
 
     def whole() -> None:
         for k in range(0, run.length, run.width):
-            e.create(simt.vstore, [e.advance(base, k), array], {"offset": k, "width": run.width})
+            e.create(simt.vstore, [e.advance(base, k), array], {"offset": k, "width": run.width, "even": run.even})
 
     if mask is None:
         whole()

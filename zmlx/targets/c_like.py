@@ -325,13 +325,17 @@ class CPrinter:
             first, last = (self.use(v) for v in op.operands[3:])
             self.line(f"zm_vload_shifted<{width}>({array}, {pointer}, {first}, {last});")
         else:
-            self.line(f"zm_vload<{width}>({array}, {pointer});")
+            self.line(f"zm_vload<{self.vector(op)}>({array}, {pointer});")
+
+    def vector(self, op: Op) -> str:
+        """The template's arguments of a vector access: its elements, and more where a target says more."""
+        return str(op.attrs["width"])
 
     def op_vstore(self, op: Op) -> None:
         self.flush(op)
         pointer = self.use(op.operands[0])
         array = self.names[op.operands[1]] + (f" + {op.attrs['offset']}" if op.attrs["offset"] else "")
-        self.line(f"zm_vstore<{op.attrs['width']}>({pointer}, {array});")
+        self.line(f"zm_vstore<{self.vector(op)}>({pointer}, {array});")
 
     def op_vstore_shifted(self, op: Op) -> None:
         self.flush(op)

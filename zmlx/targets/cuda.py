@@ -26,6 +26,8 @@ class CudaPrinter(CPrinter):
     def __init__(self, fn: Function, target: Target) -> None:
         super().__init__(fn, target)
         self.words: set[Value] = set()  # arrays that are a zm_array
+        self.vectors: dict[Value, int] = {}  # parameters behind vector accesses, and the most bytes of one
+        self.twice = not any(op.name == "mma" for op in fn.walk())  # whether the body is worth printing for aligned arrays, too
 
     def text(self, arrays: list[ParamInfo], scalars: list[ParamInfo], token: bool, prelude: str, entry: str) -> str:
         by_name = {p.name: p for p in self.fn.params}
@@ -66,6 +68,12 @@ class CudaPrinter(CPrinter):
         if self.addresses:
             shared.append(f"{self.indent}const unsigned zm_base = zm_start(zm_shared);")
             shared.append(f"{self.indent}const int zm_warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);")
+        if self.vectors:
+            shared.append(f"{self.indent}const auto zm_body = [&](auto zm_flag) {{")
+            body = [self.indent + line for line in ("    constexpr bool zm_aligned = decltype(zm_flag)::value;", *body)]
+            # The empty assembly keeps what both have in common from being computed before the branch: it would hold registers.
+            other = 'else { asm volatile(""); zm_body(zm_false()); }'
+            body += [f"{self.indent}{line}" for line in ("};", f"if ({self._aligned()}) zm_body(zm_true());", other)]
         bounds = f"{threads}, 2" if self.pairs() else threads
         head = f'extern "C" __global__ void __launch_bounds__({bounds})\n{entry}({", ".join(params)}) {{'
         return "\n".join([prelude, head, *joined, *shared, *body, "}", ""])
@@ -82,6 +90,26 @@ class CudaPrinter(CPrinter):
 
         enough = 2 * self.shared_bytes <= PAIR_SHARED and self.fn.attrs["threads"] <= 256
         return enough and PAIR_REGISTERS // 2 <= held(self.fn.body) <= PAIR_REGISTERS
+
+    def _aligned(self) -> str:
+        """The condition that arrays start at multiples of their vectors: one test for all accesses."""
+        sizes = sorted(set(self.vectors.values()))
+        tests = []
+        for size in sizes:
+            bits = " | ".join(f"zm_bits_of_address({self.names[v]})" for v, n in self.vectors.items() if n == size)
+            tests.append(f"(({bits}) & {size - 1}) == 0")
+        return " && ".join(tests)
+
+    def vector(self, op: Op) -> str:
+        """Whether an access is aligned if arrays are goes into the template."""
+        pointer, width = op.operands[0], int(op.attrs["width"])
+        assert isinstance(pointer.type, Type) and isinstance(pointer.type.elem, Pointer)
+        size = width * pointer.type.elem.elem.itemsize
+        root = _parameter(pointer, {p.value for p in self.fn.params})
+        if root is None or not op.attrs.get("even") or not self.twice:
+            return str(width)
+        self.vectors[root] = max(size, self.vectors.get(root, 0))
+        return f"{width}, zm_aligned"
 
     def special(self, number: float, d: DType) -> str:
         text = "NAN" if math.isnan(number) else "INFINITY"
@@ -116,6 +144,27 @@ class CudaPrinter(CPrinter):
         self.flush(op)
         text = self.use(value)
         self.line(f"{self.names[array]}.set({self.use(index)}, {text});")
+
+    def op_sin(self, op: Op) -> None:
+        self._turn(op, "sin", "cos")
+
+    def op_cos(self, op: Op) -> None:
+        self._turn(op, "cos", "sin")
+
+    def _turn(self, op: Op, own: str, other: str) -> None:
+        """Sine and cosine of one angle come together: most of the work of either is to bring the angle into range."""
+        (angle,), result = op.operands, op.results[0]
+        if result in self.names:
+            return
+        twins = (o for o in self.home[result].ops if o.name == other and o.operands == op.operands)
+        pair = next((o for o in twins if self.uses.get(o.results[0])), None)
+        if pair is None or not self.uses.get(result):
+            self.expression(op)
+            return
+        text, kind = self.use(angle), self.ctype(result.type.elem)
+        names = {own: self.name(result), other: self.name(pair.results[0])}
+        self.line(f"{kind} {names['sin']}, {names['cos']};")
+        self.line(f"sincos{'f' if kind == 'float' else ''}({text}, &{names['sin']}, &{names['cos']});")
 
     addresses = False  # whether shared memory is also spoken of by number
 
@@ -179,3 +228,14 @@ class CudaPrinter(CPrinter):
     def op_barrier(self, op: Op) -> None:
         self.flush()
         self.line("__syncthreads();")
+
+
+def _parameter(pointer: Value, params: set[Value]) -> Value | None:
+    """The parameter that a pointer is a place of; None where that depends on a loop or a branch."""
+    while pointer not in params:
+        op = pointer.op
+        before = [v for v in op.operands if isinstance(v.type, Type) and v.type.is_pointer] if op is not None and not op.regions else []
+        if len(before) != 1:
+            return None
+        pointer = before[0]
+    return pointer

@@ -25,6 +25,7 @@ class Target:
     language        whose text it runs, where that is another target's
     shifts          assembles vectors at addresses that are not aligned from aligned words, which hold neighbours too; else a
                     vector access takes any address
+    lane_reduce     what combines integers of all lanes by one instruction (two for minima and maxima of 64 bits), by its op's name
     maps_lines      a compiled kernel says which of the user's lines each line of its text comes from
     matrix          the instructions that multiply tiles: "simdgroup_matrix", or "" for none
     """
@@ -40,6 +41,7 @@ class Target:
     refuse: dict[str, str] = field(default_factory=dict)
     language: str = ""
     shifts: bool = False
+    lane_reduce: frozenset[str] = frozenset()
     maps_lines: bool = False
     matrix: str = ""
 
@@ -83,6 +85,7 @@ CUDA = Target(
      "uint16": "unsigned short", "uint32": "unsigned int", "uint64": "unsigned long long", "float16": "zm_half",
      "bfloat16": "zm_bf16", "float32": "float", "float64": "double"},
     _HALF, 1 << 10, {"device_print": _DEBUG, "device_assert": _DEBUG}, shifts=True,
+    lane_reduce=frozenset(("add", "minimum", "maximum", "and", "or", "xor")),
 )  # fmt: skip
 CPU = Target(
     "cpu", 1, 1 << 20, 1 << 30, 0,

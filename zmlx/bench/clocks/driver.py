@@ -58,6 +58,12 @@ class Driver:
         """Copies bytes of the host to the device."""
         self.check("cuMemcpyHtoD_v2", to, content, ctypes.c_size_t(len(content)))
 
+    def read(self, source: Any, size: int) -> bytes:
+        """The bytes of a buffer, on the host."""
+        content = ctypes.create_string_buffer(size)
+        self.check("cuMemcpyDtoH_v2", content, source, ctypes.c_size_t(size))
+        return content.raw
+
     def synchronize(self) -> None:
         self.check("cuCtxSetCurrent", self.context)  # a library may have changed this thread's
         self.check("cuCtxSynchronize")

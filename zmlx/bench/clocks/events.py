@@ -11,14 +11,16 @@ import ctypes
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from types import MethodType
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
 from zmlx.bench.clocks.driver import Driver, Pointer
-from zmlx.runtime import mlx_backend
+from zmlx.runtime.launcher import Plan
 
 
 @dataclass
@@ -33,27 +35,42 @@ class Launch:
     grid: tuple[int, int, int]
     threads: int
     shared: int
+    zeroed: bool  # whether the outputs are to be zeros before
+    made: list[mx.array] = field(default_factory=list)  # its outputs, as MLX made them
 
 
 @contextmanager
 def recorded() -> Iterator[list[Launch]]:
     """Collects the launches of CUDA kernels made in the `with` body, which still run."""
     launches: list[Launch] = []
-    original = mlx_backend.CudaKernel.call
+    plans: Any = Plan  # each has a launch of its own, in a slot
+    slot: Any = plans.launch
 
-    def call(self: Any, inputs: list[mx.array], shapes: list[Any], scalars: Any, grid: tuple[int, int, int], stream: Any) -> list[mx.array]:
-        sizes = [math.prod(shape) * dtype.size for shape, dtype in zip(shapes, self.dtypes, strict=True)]
-        sizes += [math.prod(grid) * self.workspace] * (self.workspace > 0)
-        raw = [np.array(mx.contiguous(x).reshape(-1).view(mx.uint8)).tobytes() for x in inputs]
-        words = list(self.words(self.pack(*scalars)))
-        launches.append(Launch(self.compiled.entry, self.cubin, raw, sizes, words, grid, self.compiled.threads, self.compiled.shared_bytes))
-        return original(self, inputs, shapes, scalars, grid, stream)
+    def launch(plan: Plan, *given: Any) -> Any:
+        backend = plan.execute.__self__  # type: ignore[attr-defined]
 
-    mlx_backend.CudaKernel.call = call
+        def call(**passed: Any) -> list[mx.array]:
+            launches.append(_launch(backend, passed))
+            launches[-1].made = backend.call(**passed)
+            return launches[-1].made
+
+        return plan.launching(MethodType(backend.executor(call), backend))(*given)
+
+    plans.launch = property(lambda plan: partial(launch, plan), slot.__set__)
     try:
         yield launches
     finally:
-        mlx_backend.CudaKernel.call = original
+        plans.launch = slot
+
+
+def _launch(backend: Any, passed: dict[str, Any]) -> Launch:
+    """What MLX is asked for, as the driver takes it."""
+    sizes = [math.prod(s) * d.size for s, d in zip(passed["output_shapes"], passed["output_dtypes"], strict=True)]
+    raw = [np.array(mx.contiguous(x).reshape(-1).view(mx.uint8)).tobytes() for x in passed["inputs"]]
+    threads = backend.compiled.threads
+    x, y, z = passed["grid"]
+    scalars, shared, zeroed = list(passed["scalars"]), passed["shared_memory"], passed["init_value"] is not None
+    return Launch(passed["name"], passed["compiled_source"], raw, sizes, scalars, (x // threads, y, z), threads, shared, zeroed)
 
 
 class Replay:
@@ -67,6 +84,7 @@ class Replay:
             for content in launch.inputs:
                 pointers.append(driver.buffer(len(content)))
                 driver.write(pointers[-1], content)
+            launch.inputs = [b""] * len(launch.inputs)  # on the device now
             pointers += [driver.buffer(size) for size in launch.outputs]
             self.buffers += pointers
             values = [*pointers, *(ctypes.c_int(v) for v in launch.scalars)]
@@ -76,6 +94,16 @@ class Replay:
     def __call__(self, i: int) -> None:
         for function, launch, arguments, _ in self.launches:
             self.driver.launch(function, launch.grid, launch.threads, launch.shared, arguments)
+
+    def outputs(self) -> list[mx.array]:
+        """What the last launch wrote, on the host, once the device is done."""
+        launch, values = self.launches[-1][1], self.launches[-1][3]
+        self.driver.synchronize()
+        found = []
+        for pointer, array in zip(values[len(launch.inputs) :], launch.made, strict=False):
+            raw = mx.array(np.frombuffer(self.driver.read(pointer, array.nbytes), np.uint8))
+            found.append(raw.view(array.dtype).reshape(array.shape))
+        return found
 
     def free(self) -> None:
         self.driver.synchronize()

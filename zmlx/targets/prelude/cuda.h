@@ -136,6 +136,13 @@ ZM_FN float zm_exp2(float x) {
     return r;
 }
 
+// x / y for y from 1 to 2: within 2 units of the last place, without the branch for other y.
+ZM_FN float zm_ratio(float x, float y) {
+    float r;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(y));
+    return x * r;
+}
+
 // C's quotient and remainder; x / 0 and x % 0 are 0, and the smallest number over -1 wraps.
 template <class T> ZM_FN T zm_idiv(T a, zm_id<T> b) {
     if constexpr (zm_is_signed<T>)
@@ -169,6 +176,37 @@ ZM_SHUFFLE(zm_shuffle_up, __shfl_up_sync, unsigned)
 ZM_SHUFFLE(zm_shuffle_down, __shfl_down_sync, unsigned)
 ZM_SHUFFLE(zm_shuffle_idx, __shfl_sync, int)
 #undef ZM_SHUFFLE
+
+// ---- one value of all 32 lanes ------------------------------------------------------------------------------------------
+
+#define ZM_REDUCE(name, intrinsic)                     \
+    template <class T> ZM_FN T zm_reduce_##name(T v) { \
+        static_assert(sizeof(T) == 4, "a word");       \
+        return (T)intrinsic(0xffffffffu, v);           \
+    }
+ZM_REDUCE(add, __reduce_add_sync)
+ZM_REDUCE(and, __reduce_and_sync)
+ZM_REDUCE(or, __reduce_or_sync)
+ZM_REDUCE(xor, __reduce_xor_sync)
+#undef ZM_REDUCE
+// Of 64 bits first the upper half, then the lower one of those that have it.
+#define ZM_EXTREME(name, intrinsic, least)                                                    \
+    template <class T> ZM_FN T zm_reduce_##name(T v) {                                        \
+        if constexpr (sizeof(T) == 4) {                                                       \
+            return intrinsic(0xffffffffu, v);                                                 \
+        } else {                                                                              \
+            using Half = zm_half_word<zm_is_signed<T>>;                                       \
+            Half mine = (Half)(v >> 32), high = intrinsic(0xffffffffu, mine);                 \
+            unsigned low = intrinsic(0xffffffffu, mine == high ? (unsigned)v : least);        \
+            return (T)((unsigned long long)(unsigned)high << 32 | low);                       \
+        }                                                                                     \
+    }
+template <bool is_signed> struct zm_half_word_of { using type = unsigned; };
+template <> struct zm_half_word_of<true> { using type = int; };
+template <bool is_signed> using zm_half_word = typename zm_half_word_of<is_signed>::type;
+ZM_EXTREME(minimum, __reduce_min_sync, 0xffffffffu)
+ZM_EXTREME(maximum, __reduce_max_sync, 0u)
+#undef ZM_EXTREME
 
 // ---- atomics: each returns the old value; minimum and maximum ignore NaN ----------------------------------------------
 

@@ -29,16 +29,20 @@ template <class T, int N> struct alignas(N * sizeof(T) % 16 == 0 ? 16 : 4) zm_ar
 };
 
 // Vector accesses: N neighbouring elements, N * sizeof(T) = 2, 4, 8 or 16 bytes, at any address that is aligned to T. Stores to
-// an address that is not a multiple of that (a view of an array) go element by element.
+// an address that is not a multiple of that (a view of an array) go element by element. A kernel's body comes twice: for arrays
+// that all start at a multiple of their vectors' size (`aligned`: nothing is left to test), and for others.
+struct zm_true { static constexpr bool value = true; };
+struct zm_false { static constexpr bool value = false; };
+ZM_FN unsigned zm_bits_of_address(const void* p) { return (unsigned)(unsigned long long)p; }
 template <int bytes> struct zm_words;
 template <> struct zm_words<2> { using type = unsigned short; };
 template <> struct zm_words<4> { using type = unsigned int; };
 template <> struct zm_words<8> { using type = uint2; };
 template <> struct zm_words<16> { using type = uint4; };
-template <int N, class T> ZM_FN void zm_vstore(T* to, const zm_id<T>* array) {
+template <int N, bool aligned = false, class T> ZM_FN void zm_vstore(T* to, const zm_id<T>* array) {
     typename zm_words<N * sizeof(T)>::type words;
     memcpy(&words, array, sizeof words);
-    if ((unsigned)(unsigned long long)to % (N * sizeof(T)) != 0) {
+    if (!aligned && (unsigned)(unsigned long long)to % (N * sizeof(T)) != 0) {
         T each[N];
         memcpy(each, &words, sizeof words);
 #pragma unroll
@@ -89,8 +93,8 @@ template <int N, class T> ZM_FN void zm_vload_shifted(zm_id<T>* array, const T* 
 }
 
 // The same where most addresses are aligned.
-template <int N, class T> ZM_FN void zm_vload(zm_id<T>* array, const T* from) {
-    if ((unsigned)(unsigned long long)from % (N * sizeof(T)) != 0) {
+template <int N, bool aligned = false, class T> ZM_FN void zm_vload(zm_id<T>* array, const T* from) {
+    if (!aligned && (unsigned)(unsigned long long)from % (N * sizeof(T)) != 0) {
         if constexpr (N * sizeof(T) >= 4) {
             zm_vload_shifted<N>(array, from, true, true);
         } else {
