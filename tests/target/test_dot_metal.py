@@ -12,7 +12,7 @@ from dots import both, dot_is
 
 import zmlx
 import zmlx.language as tl
-from zmlx.simt.fragments import operand_layout, product_layout
+from zmlx.simt.fragments import SIMDGROUP, TENSOR
 from zmlx.simt.layout import Layout
 from zmlx.targets.target import Target
 

@@ -1,4 +1,4 @@
-"""The tile product on Apple GPUs, in 8×8 fragments that a simdgroup multiplies (`fragments` has their layouts).
+"""The tile product on Apple GPUs, in fragments that a simdgroup multiplies (`fragments` has their kinds and layouts).
 
 An operand is a tile like any other, wanted in the layout that the product asks of it. Where its elements are at hand (in
 registers of this layout, or in memory and of use to one simdgroup only) each lane takes its own; else pieces of the operand
@@ -14,7 +14,7 @@ from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
 from zmlx.ops import compare, simt_matrix, simt_mma
 from zmlx.simt.convert import prepare
-from zmlx.simt.fragments import SIZE, operand_layout, warps
+from zmlx.simt.fragments import TENSOR, Fragments, warps, why_no_tensor
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Coords, Layout, blocked, register_map
 from zmlx.simt.shared import element_bytes
@@ -27,25 +27,26 @@ WISHED_BYTES = 20 * 1024  # of threadgroup memory at most: a core with more than
 MOST_UNROLLED = 8  # steps along k, where nothing asks for more
 
 
-def lower(low: Lowering, op: Op) -> bool:
+def lower(low: Lowering, op: Op, kind: Fragments) -> bool:
     """Emits the product; False, with nothing emitted, where no piece of it fits into threadgroup memory."""
     e, result = low.e, op.results[0]
     a, b, acc = op.operands
     assert isinstance(result.type, Type) and isinstance(a.type, Type)
     layout, depth = low.place.product(op), a.type.shape[1]
-    sides = [_Operand(low, v, layout, depth, side) for side, v in enumerate((a, b))]
+    sides = [_Operand(low, v, kind, layout, depth, side) for side, v in enumerate((a, b))]
     staged = [s for s in sides if s.staged]
-    piece = _piece(low, staged, depth)
+    piece = _piece(low, staged, depth, kind.depth)
     if piece is None:
         return False
     held = not sides[0].staged and sides[0].kept
     low.decided(
-        "dot", op, layout=layout, path="simdgroup", warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece
-    )
-    kind = result.type.dtype
-    out = low.materialise(acc, layout, into=e.alloc(kind, layout.registers, "register", result.name or "acc"))
+        "dot", op, layout=layout, path=kind.path, warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece,
+        turned=[s.side for s in staged if s.turned], no_tensor=why_no_tensor(op, low.target),
+    )  # fmt: skip
+    total = result.type.dtype
+    out = low.materialise(acc, layout, into=e.alloc(total, layout.registers, "register", result.name or "acc"))
     # Integers are summed as floats, exactly, and then added to what was there.
-    sums = out if kind is dt.float32 else e.alloc(dt.float32, layout.registers, "register", "sums")
+    sums = out if total is dt.float32 else e.alloc(dt.float32, layout.registers, "register", "sums")
     each = tuple(1 << b for b in range(len(layout.reg))), 0
     if sums is not out:
         with low.nest(layout) as frame:
@@ -55,20 +56,20 @@ def lower(low: Lowering, op: Op) -> bool:
     with low.scratch.arrays([(s.elem, s.size, "ab"[s.side]) for s in staged]) as arrays:
         for s, array in zip(staged, arrays, strict=True):
             s.shared = array
-        _pieces(low, sides, sums, depth, piece)
+        _pieces(low, kind, sides, sums, depth, piece)
     if sums is not out:
         with low.nest(layout) as frame:
             r = frame.register(each)
-            e.set(out, r, e.as_value(e.add(e.get(out, r), e.convert(e.get(sums, r), kind))))
+            e.set(out, r, e.as_value(e.add(e.get(out, r), e.convert(e.get(sums, r), total))))
     low.homes[result] = [(layout, out)]
     return True
 
 
-def _piece(low: Lowering, staged: list[_Operand], depth: int) -> int | None:
+def _piece(low: Lowering, staged: list[_Operand], depth: int, least: int) -> int | None:
     """The longest piece of k that leaves threadgroup memory to other programs, or else one that fits at all."""
     for limit in (min(WISHED_BYTES, low.target.stage_bytes), low.target.stage_bytes):
         piece = depth
-        while piece >= SIZE:
+        while piece >= least:
             for s in staged:
                 s.choose(piece)
             if sum(-(-s.size * element_bytes(s.elem) // 16) * 16 for s in staged) <= limit:
@@ -77,11 +78,11 @@ def _piece(low: Lowering, staged: list[_Operand], depth: int) -> int | None:
     return None
 
 
-def _pieces(low: Lowering, sides: list[_Operand], out: Value, depth: int, piece: int) -> None:
+def _pieces(low: Lowering, kind: Fragments, sides: list[_Operand], out: Value, depth: int, piece: int) -> None:
     e, staged = low.e, [s for s in sides if s.staged]
-    steps = piece // SIZE
+    steps = piece // kind.depth
     # What is in registers is chosen by known indices: loops over it vanish.
-    kind = "unroll" if any(s.kept and not s.staged for s in sides) or steps <= MOST_UNROLLED else "serial"
+    walk = "unroll" if any(s.kept and not s.staged for s in sides) or steps <= MOST_UNROLLED else "serial"
     with e.loop(0, depth // piece, "unroll" if any(s.kept for s in sides) else "serial", "piece") as which:
         if staged and piece < depth:
             low.barrier("shared")
@@ -89,14 +90,19 @@ def _pieces(low: Lowering, sides: list[_Operand], out: Value, depth: int, piece:
             s.stage(which)
         if staged:
             low.barrier("shared")
-        with e.loop(0, steps, kind, "step") as step:
+        with e.loop(0, steps, walk, "step") as step:
             if steps > 1:  # else a compiler that unrolls the loop may fetch all steps' fragments first, and run out of registers
                 e.create(simt_matrix.fragment_fence)
             left, right = (s.fragments(which, step, piece) for s in sides)
             with e.loop(0, sides[0].count, "unroll", "i") as i, e.loop(0, sides[1].count, "unroll", "j") as j:
-                at = e.add(e.mul(i, 2 * sides[1].count), e.mul(j, 2))
-                places = [(out, at), (left, e.mul(i, 2)), (right, e.mul(j, 2))]
-                e.create(simt_matrix.fragment_mac, [v for array, index in places for v in (array, e.as_value(index))])
+                each = [s.registers for s in sides]
+                at = e.mul(e.add(e.mul(i, sides[1].count), j), kind.rows * kind.columns // low.target.lanes)
+                places = [(out, at), (left, e.mul(i, each[0])), (right, e.mul(j, each[1]))]
+                operands = [v for array, index in places for v in (array, e.as_value(index))]
+                if kind is TENSOR:
+                    e.create(simt_matrix.tensor_mac, operands, {"left": int(sides[0].turned), "right": int(sides[1].turned)})
+                else:
+                    e.create(simt_matrix.fragment_mac, operands)
 
 
 class _Operand:
@@ -105,33 +111,39 @@ class _Operand:
     at      the layout in which its elements are multiplied
     kept    whether some of them are in registers already
     staged  whether they pass through threadgroup memory; then `home` says how threads share the writing
-    count   fragments of a warp across the product
+    turned  whether a staged operand's fragments are transposes: neighbours in threadgroup memory lie down its columns then
+    count   instructions of a warp across the product
     """
 
-    def __init__(self, low: Lowering, value: Value, product: Layout, depth: int, side: int) -> None:
-        self.low, self.value, self.side, self.k = low, value, side, 1 - side
+    def __init__(self, low: Lowering, value: Value, kind: Fragments, product: Layout, depth: int, side: int) -> None:
+        self.low, self.value, self.kind, self.side, self.k = low, value, kind, side, 1 - side
         self.elem: dt.DType = value.type.dtype  # type: ignore[union-attr]
         self.shape: Coords = value.type.shape  # type: ignore[union-attr]
-        self.at = operand_layout(product, depth, side)
-        self.across = [i for i, b in enumerate(self.at.reg) if i and b[side]]
-        self.along = [i for i, b in enumerate(self.at.reg) if i and b[self.k]]
-        self.count = 1 << len(self.across)
+        self.at = kind.operand(product, depth, side)
+        inner = len(kind.inner)
+        self.across = [i for i, b in enumerate(self.at.reg) if i >= inner and b[side]]
+        self.along = [i for i, b in enumerate(self.at.reg) if i >= inner and b[self.k]]
+        self.registers = kind.depth * (kind.columns if side else kind.rows) // low.target.lanes  # of one instruction
+        self.count = (1 << inner + len(self.across)) // self.registers
         self.loads, kept = _reach(low, value, self.at)
         self.kept = bool(kept)
         readers = 1 << sum(not any(b) for b in self.at.warp)
         self.staged = not all(kept) or (bool(self.loads) and readers > 1)
+        self.neighbours = [_run(low, value, d) for d in range(2)]
+        self.fast = 0 if self.neighbours[0] > self.neighbours[1] else 1  # along which rows of threadgroup memory lie: as in memory
+        self.turned = self.staged and kind is TENSOR and self.fast == 0
+        if self.turned:
+            self.at = kind.operand(product, depth, side, turned=True)
         self.shared: Value | None = None
 
     def choose(self, piece: int) -> None:
         """Fixes how a piece of this length is staged."""
         self.piece = piece
         extent = [piece if d == self.k else n for d, n in enumerate(self.shape)]
-        runs = [_run(self.low, self.value, d) for d in range(2)]
-        self.fast = 0 if runs[0] > runs[1] else 1  # along which rows of threadgroup memory lie: as in memory
         self.width = extent[self.fast] + PAD_BYTES // element_bytes(self.elem)
         self.size = extent[1 - self.fast] * self.width
         held = _kept_layout(self.low, self.value) if self.kept else None
-        home = held or self._spread((extent[0], extent[1]), runs[self.fast])
+        home = held or self._spread((extent[0], extent[1]), self.neighbours[self.fast])
         most = PAD_BYTES // element_bytes(self.elem)
         self.inner = [i for i in range(_walked(home.reg, self.fast)) if 1 << i < min(most, extent[self.fast]) and not any(home.flip)]
         self.runs = [r for r in ([i for i in run if i not in self.inner] for run in home.runs) if r]
@@ -189,21 +201,23 @@ class _Operand:
         return e.value(compare.eq, e.bits(k, first, bits - first, bits), e.as_value(which))
 
     def fragments(self, which: Value | int, step: Value | int, piece: int) -> Value:
-        """The warp's fragments at one step of 8 along k: pairs of an array, one after the other across the product."""
+        """The warp's fragments at one step along k, one after the other across the product."""
         low, e, at = self.low, self.low.e, self.at
-        array = e.alloc(self.elem, 2 * self.count, "register", "ab"[self.side])
-        inside = (piece // SIZE).bit_length() - 1
+        array = e.alloc(self.elem, self.registers * self.count, "register", "ab"[self.side])
+        first = len(self.kind.inner)
+        wide = _walked(at.reg[:first], self.fast) if self.shared is not None else 0
+        inside = (piece // self.kind.depth).bit_length() - 1
         outer = Frame(low, self.root, which, self.along[inside:], e.block)
         outer = Frame(low, outer, step, self.along[:inside], e.block)
-        places = [1 if i == 0 else 2 << self.across.index(i) if i in self.across else 0 for i in range(len(at.reg))]
-        with low.levels(outer, [self.across]) as pairs, e.on_behalf_of(self.value):
-            if self.shared is not None and self.fast == 1:
-                operands = [self.shared, self._place(pairs, at), array, pairs.register((tuple(places), 0))]
-                e.create(simt_mma.take, [e.as_value(x) for x in operands], {"width": 2})
-                return array
-            with low.levels(pairs, [[0]]) as frame:
+        held = [*range(first), *self.across]  # register bits in the order of the array
+        places = tuple(1 << held.index(i) if i in held else 0 for i in range(len(at.reg)))
+        with low.levels(outer, [[*self.across, *range(wide, first)]]) as frame, e.on_behalf_of(self.value):
+            if wide:
+                operands = [self.shared, self._place(frame, at), array, frame.register((places, 0))]
+                e.create(simt_mma.take, [e.as_value(x) for x in operands if x is not None], {"width": 1 << wide})
+            else:
                 value = frame.eval(self.value, at) if self.shared is None else e.get(self.shared, self._place(frame, at))
-                e.set(array, frame.register((tuple(places), 0)), value)
+                e.set(array, frame.register((places, 0)), value)
         return array
 
 

@@ -26,6 +26,7 @@ class Target:
                     vector access takes any address
     maps_lines      a compiled kernel says which of the user's lines each line of its text comes from
     matrix          the instructions that multiply tiles: "simdgroup_matrix", or "" for none
+    tensor_ops      whether the device is known to have Metal 4's tensor operations too, and units that run them
     """
 
     name: str
@@ -41,6 +42,7 @@ class Target:
     shifts: bool = False
     maps_lines: bool = False
     matrix: str = ""
+    tensor_ops: bool = False
 
     @property
     def dialect(self) -> str:
