@@ -41,7 +41,7 @@ def lower(low: Lowering, op: Op, kind: Fragments) -> bool:
     held = not sides[0].staged and sides[0].kept
     low.decided(
         "dot", op, layout=layout, path=kind.path, warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece,
-        turned=[s.side for s in staged if s.turned], no_tensor=why_no_tensor(op, low.target),
+        turned=[s.side for s in sides if s.turned], no_tensor=why_no_tensor(op, low.target),
     )  # fmt: skip
     total = result.type.dtype
     out = low.materialise(acc, layout, into=e.alloc(total, layout.registers, "register", result.name or "acc"))
@@ -111,7 +111,7 @@ class _Operand:
     at      the layout in which its elements are multiplied
     kept    whether some of them are in registers already
     staged  whether they pass through threadgroup memory; then `home` says how threads share the writing
-    turned  whether a staged operand's fragments are transposes: neighbours in threadgroup memory lie down its columns then
+    turned  whether its fragments are transposes: a lane's neighbours lie down its columns then, as they do in memory
     count   instructions of a warp across the product
     """
 
@@ -131,7 +131,7 @@ class _Operand:
         self.staged = not all(kept) or (bool(self.loads) and readers > 1)
         self.neighbours = [_run(low, value, d) for d in range(2)]
         self.fast = 0 if self.neighbours[0] > self.neighbours[1] else 1  # along which rows of threadgroup memory lie: as in memory
-        self.turned = self.staged and kind is TENSOR and self.fast == 0
+        self.turned = kind is TENSOR and self.fast == 0 and (self.staged or not self.kept)
         if self.turned:
             self.at = kind.operand(product, depth, side, turned=True)
         self.shared: Value | None = None
@@ -205,19 +205,20 @@ class _Operand:
         low, e, at = self.low, self.low.e, self.at
         array = e.alloc(self.elem, self.registers * self.count, "register", "ab"[self.side])
         first = len(self.kind.inner)
-        wide = _walked(at.reg[:first], self.fast) if self.shared is not None else 0
+        wide = _walked(at.reg[:first], self.fast)
         inside = (piece // self.kind.depth).bit_length() - 1
         outer = Frame(low, self.root, which, self.along[inside:], e.block)
         outer = Frame(low, outer, step, self.along[:inside], e.block)
         held = [*range(first), *self.across]  # register bits in the order of the array
         places = tuple(1 << held.index(i) if i in held else 0 for i in range(len(at.reg)))
         with low.levels(outer, [[*self.across, *range(wide, first)]]) as frame, e.on_behalf_of(self.value):
-            if wide:
+            if self.shared is not None and wide:
                 operands = [self.shared, self._place(frame, at), array, frame.register((places, 0))]
-                e.create(simt_mma.take, [e.as_value(x) for x in operands if x is not None], {"width": 1 << wide})
-            else:
-                value = frame.eval(self.value, at) if self.shared is None else e.get(self.shared, self._place(frame, at))
-                e.set(array, frame.register((places, 0)), value)
+                e.create(simt_mma.take, [e.as_value(x) for x in operands], {"width": 1 << wide})
+                return array
+            with low.levels(frame, [list(range(wide))]) as each:
+                value = each.eval(self.value, at) if self.shared is None else e.get(self.shared, self._place(each, at))
+                e.set(array, each.register((places, 0)), value)
         return array
 
 
