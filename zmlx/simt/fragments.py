@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Fragments:
     """What one instruction multiplies, and who holds it.
 
-    path        its name in decisions: "simdgroup" or "tensor"
+    path        its name in decisions: "simdgroup" or "tensor_ops"
     size        of the square fragments, of which a left operand is one
     rows, columns, depth    of the instruction: it adds rows × depth by depth × columns
     inner       where the bits of a register's number lead within a fragment
@@ -79,7 +79,7 @@ class Fragments:
 # simdgroup_matrix: a lane holds two neighbours of a row.
 SIMDGROUP = Fragments("simdgroup", 8, 8, 8, 8, ((0, 1),), ((0, 2), (1, 0), (2, 0), (0, 4), (4, 0)))
 # Cooperative tensors of Metal 4: a lane holds four neighbours of a row, and those eight rows below.
-TENSOR = Fragments("tensor", 16, 16, 32, 16, ((0, 1), (0, 2), (8, 0)), ((0, 4), (1, 0), (2, 0), (0, 8), (4, 0)))
+TENSOR = Fragments("tensor_ops", 16, 16, 32, 16, ((0, 1), (0, 2), (8, 0)), ((0, 4), (1, 0), (2, 0), (0, 8), (4, 0)))
 # Element types, and the most products that float32 sums exactly: integers are multiplied as floats where that is so.
 ELEMENTS = {dt.float32: None, dt.float16: None, dt.bfloat16: None, dt.int8: 2**24 // 128**2, dt.uint8: 2**24 // 256**2}
 TENSOR_ELEMENTS = (dt.float32, dt.float16, dt.bfloat16)
