@@ -113,4 +113,26 @@ def test_the_strict_tier_knows_that_lanes_hold_their_own_elements() -> None:
     right = source(16, 32, 16, False, False, "half")
     assert not strict_findings(right)
     (found,) = strict_findings(right + "device float* mine = &d[0];\n")
-    assert "__global" in found
+    assert "'device float*' with an rvalue of type 'float*'" in found
+
+
+@pytest.mark.parametrize("right", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("header", ["steel/gemm/nax.h", "steel/attn/nax.h"])
+def test_mlx_tiles(header: str, left: bool, right: bool) -> None:
+    """MLX's own tiles of fragments, loaded, multiplied and stored by its own code: its places are those of this simulator."""
+    a, b, _ = operands(32, 32, 32, mx.bfloat16)
+    text = f"""
+    using namespace mlx::steel;
+    NAXTile<bfloat, 2, 2> left, right;
+    NAXTile<float, 2, 2> sum;
+    sum.clear();
+    left.load(a, 32);
+    right.load(b, 32);
+    tile_matmad_nax(sum, left, metal::bool_constant<{str(left).lower()}>{{}}, right, metal::bool_constant<{str(right).lower()}>{{}});
+    sum.store(out, 32);
+    """
+    inputs = {"a": a.T if left else a, "b": b.T if right else b}
+    got = launch(text, inputs, (32, 32), mx.float32, 32, header=msl.mlx_header(header), sanitize=True)
+    x, y = (np.array(v.astype(mx.float32)) for v in (a, b))
+    np.testing.assert_array_equal(got, x @ y)

@@ -42,7 +42,6 @@ _TYPES = {
     "convolution2d": "convolutions (MetalPerformancePrimitives)",
     "convolution2d_descriptor": "convolutions (MetalPerformancePrimitives)",
     "execution_simdgroups": "tensor operations of several simdgroups",
-    "execution_thread": "tensor operations of one thread",
     "simdgroup_event": "asynchronous copies (simdgroup_event)",
 }
 _FUNCTIONS = {

@@ -10,6 +10,19 @@ namespace metal {
 
 struct execution_simdgroup {};
 
+// As many elements as a lane has of a 16x16 part: held, copied and indexed, no more.
+template <class T>
+    requires zm::Scalar<T>
+struct vec<T, 8> {
+    T d[8];
+    vec() = default;
+    explicit vec(T x) {
+        for (T& e : d) e = x;
+    }
+    T& operator[](int i) { return d[i]; }
+    const T& operator[](int i) const { return d[i]; }
+};
+
 }  // namespace metal
 
 namespace zm {
