@@ -17,6 +17,8 @@ from dot_kernels import assert_sum, chain_kernel, exact, loop_kernel, numbers, p
 from dots import both, dot_is
 
 import zmlx
+from zmlx.catalog import Case, entries
+from zmlx.cli.recording import launch_of
 from zmlx.simt.fragments import TENSOR
 from zmlx.simt.layout import Layout
 
@@ -141,6 +143,44 @@ def test_transpose_of_a_product(warps: int) -> None:
 
     for got in both_ways(weights_kernel, call):
         assert_sum(got, p.T @ (p @ y), size.T @ (size @ np.abs(y)), 3 * n)
+
+
+CATALOG = [
+    pytest.param(entry, case, dtype, id=f"{entry.name}-{case.name}-{dtype}".replace("mlx.core.", ""))
+    for entry in entries() if entry.name in ("flash_attention", "linear")
+    for case in entry.cases for dtype in (mx.float16, mx.bfloat16)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "case", "dtype"), CATALOG)
+def test_catalog(entry: Any, case: Case, dtype: mx.Dtype) -> None:
+    def forget() -> None:  # plans of launches do not ask what ZMLX_DOT is
+        for kernel in entry.kernels:
+            kernel._plans.clear()
+
+    forget()
+    args = case.build(dtype)
+    with dot_is("tensor"):
+        got = entry.call(*args, **case.kwargs)
+        mx.eval(got)
+    forget()
+    error, ok = entry.error(got, entry.expected(case, dtype), dtype)
+    assert ok, f"off by {error:.3e} where {entry.bounds(dtype)} is allowed"
+
+
+@pytest.mark.parametrize("name", ["flash_attention", "linear"])
+@pytest.mark.parametrize("dtype", [mx.float16, mx.float32])
+def test_catalog_texts(name: str, dtype: mx.Dtype) -> None:
+    """The realistic size of each is multiplied there, unless it asks for float32 itself (input_precision="ieee")."""
+    (entry,) = (e for e in entries() if e.name == name)
+    case = entry.sizes["gpu"]
+    args = case.build(dtype)
+    kernel, call = launch_of(lambda: entry.call(*args, **case.kwargs))
+    with dot_is("tensor"):
+        source = kernel.compile(*call.arguments, target="metal", **call.keywords).source
+    products = 2 if name == "flash_attention" else 1
+    assert ("zm_tensor_mac" in source) is (dtype == mx.float16) and ("zm_fragment_mac" in source) is (dtype == mx.float32)
+    assert source.count("_mac<" if dtype == mx.float16 else "_mac(") >= products
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -107,7 +107,7 @@ def why_no_tensor(op: Op, target: Target) -> str | None:
     if asked == "simdgroup":
         return f"{knobs.DOT.name}=simdgroup is set"
     if not target.tensor_ops and asked != "tensor":
-        return "this device is not known to have them"
+        return "the device is not known to have them"
     if a.elem not in TENSOR_ELEMENTS:
         return f"they are used for float16, bfloat16 and float32, not {a.elem}"
     precision = op.attrs.get("input_precision") or "tf32"
