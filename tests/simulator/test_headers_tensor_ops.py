@@ -65,7 +65,8 @@ def operands(m: int, n: int, k: int, dtype: mx.Dtype) -> tuple[mx.array, mx.arra
 @pytest.mark.parametrize("mode", ["multiply_accumulate", "multiply"])
 @pytest.mark.parametrize(("left", "right"), [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize(
-    ("m", "n", "k", "t", "dtype"), [(16, 32, 16, "half", mx.float16), (32, 16, 16, "bfloat", mx.bfloat16), (16, 16, 32, "float", mx.float32)]
+    ("m", "n", "k", "t", "dtype"),
+    [(16, 32, 16, "half", mx.float16), (32, 16, 16, "bfloat", mx.bfloat16), (16, 16, 32, "float", mx.float32)],
 )
 def test_products(m: int, n: int, k: int, t: str, dtype: mx.Dtype, left: bool, right: bool, mode: str) -> None:
     a, b, c = operands(m, n, k, dtype)
@@ -77,7 +78,8 @@ def test_products(m: int, n: int, k: int, t: str, dtype: mx.Dtype, left: bool, r
 
 def test_a_lane_that_stays_away_is_reported_at_the_line() -> None:
     a, b, c = operands(16, 32, 16, mx.float16)
-    text = source(16, 32, 16, False, False, "half").replace("product.run(l, r, d);", "if (lane < 16) product.run(l, r, d);\n simdgroup_barrier(mem_flags::mem_none);")
+    branch = "if (lane < 16) product.run(l, r, d);\n simdgroup_barrier(mem_flags::mem_none);"
+    text = source(16, 32, 16, False, False, "half").replace("product.run(l, r, d);", branch)
     with pytest.raises(SanitizerError) as caught:
         launch(text, {"a": a, "b": b, "c": c}, (512,), mx.float32, 32, header=INCLUDE + PLACES, sanitize=True)
     (report,) = caught.value.reports
