@@ -93,7 +93,7 @@ def test_a_lane_that_stays_away_is_reported_at_the_line() -> None:
     [
         (source(16, 32, 32, False, False, "half"), "16x32x16, 32x16x16 and 16x16x32"),
         (source(8, 8, 8, False, False, "half"), "16x32x16, 32x16x16 and 16x16x32"),
-        (source(16, 32, 16, False, False, "int8_t"), "two operands of half, bfloat or float, summed in float"),
+        (source(16, 32, 16, False, False, "int8_t"), "operands of half, bfloat or float, summed in float"),
         (source(16, 32, 16, False, False, "half").replace("run(l, r, d)", "run(r, l, d)"), "the first operand is this product's left one"),
     ],
 )

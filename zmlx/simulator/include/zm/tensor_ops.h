@@ -110,8 +110,8 @@ struct matmul2d {
 
     template <class A, class B, class C>
     static constexpr void check() {
-        static_assert(std::is_same_v<A, B> && zm::Float<A> && std::is_same_v<C, float>,
-                      "the simulator knows matmul2d of two operands of half, bfloat or float, summed in float");
+        static_assert(zm::Float<A> && zm::Float<B> && std::is_same_v<C, float>,
+                      "the simulator knows matmul2d of operands of half, bfloat or float, summed in float");
     }
     template <class A, class B, class C>
     left_t<A, B, C> get_left_input_cooperative_tensor() const { return check<A, B, C>(), left_t<A, B, C>{}; }
