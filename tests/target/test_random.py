@@ -85,7 +85,7 @@ def test_targets_agree(seeds: list[int], size: int, target: str, folder: Path) -
     agree([START + s for s in seeds], size, folder, target)
 
 
-@QUICK
+@settings(QUICK, max_examples=max(1, EXAMPLES // 2))
 @given(first=st.integers(0, 1 << 30))
 def test_tensor_ops_of_metal_agree(first: int, folder: Path) -> None:
     """Kernels with products that Metal 4's tensor operations can do, forced there; the next ones after a seed."""

@@ -10,6 +10,7 @@ import pytest
 from explained_kernels import dot_kernel
 
 import zmlx
+from zmlx.cli import doctor
 from zmlx.runtime import device
 
 HALF, FLOAT, BYTE, INT = (zmlx.ArraySpec((1,), d) for d in (mx.bfloat16, mx.float32, mx.int8, mx.int32))
@@ -23,10 +24,15 @@ def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], N
         monkeypatch.setattr(device, "_metal_is_available", lambda: True)
         monkeypatch.setattr(device, "_device_info", lambda _: {"architecture": architecture})
         monkeypatch.setattr("platform.mac_ver", lambda: (macos, ("", "", ""), "arm64"))
-        device.target.cache_clear()
+        forget()
 
     yield pretend
-    device.target.cache_clear()
+    forget()
+
+
+def forget() -> None:
+    for known in (device.target, device._missing):
+        known.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -114,3 +120,9 @@ def test_the_capability_is_a_part_of_the_key(on_a_mac: Any, monkeypatch: pytest.
         on_a_mac(architecture, "26.2")
         found.append("zm_tensor_mac" in dot_kernel.compile(HALF, HALF, FLOAT, M=64, N=64, K=32, target="metal").source)
     assert found == [False, True]
+
+
+@pytest.mark.parametrize(("architecture", "says"), [("applegpu_g16s", ""), ("applegpu_g17s", ", with Metal 4's tensor operations")])
+def test_doctor_says_so(architecture: str, says: str, on_a_mac: Any) -> None:
+    on_a_mac(architecture, "26.2")
+    assert dict(doctor.targets([]))["metal"].removesuffix(says) in ("runs here", "runs here (default)")
