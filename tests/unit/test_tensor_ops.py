@@ -31,7 +31,7 @@ def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], N
 
 
 def forget() -> None:
-    for known in (device.target, device._missing):
+    for known in (device.target, device._missing, device._from_environment):
         known.cache_clear()
 
 
