@@ -7,6 +7,7 @@ from typing import Any
 
 import mlx.core as mx
 import pytest
+from dot_kernels import transposed_kernel
 from explained_kernels import dot_kernel
 
 import zmlx
@@ -102,6 +103,13 @@ def test_what_stays_with_simdgroup_matrices(
     monkeypatch.setenv("ZMLX_DOT", "tensor")
     found, words = path(spec, *shape)
     assert found == "simdgroup" and f"Not by tensor operations of Metal 4: {says}" in words, words
+
+
+def test_operands_by_columns_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZMLX_DOT", "tensor")
+    found = transposed_kernel.explain(HALF, HALF, FLOAT, M=64, N=64, K=32, LOADS=True, target="metal")
+    (dot,) = (e for e in found.entries if e.kind == "dot")
+    assert "Lanes take the left and the right operands by columns, as memory has it, and the instruction transposes." in dot.words
 
 
 def test_the_header_is_included_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
