@@ -171,9 +171,9 @@ def product(scene: Scene, op: Op) -> Said:
             depth = f", {decided['piece']} of {k} along the sum at a time" if decided["piece"] < k else ""
             words.append(f"Through threadgroup memory: the {sides} operand{'s' * (len(decided['staged']) > 1)}{depth}." if sides
                          else "The lanes take both operands where they are: in registers, or from device memory.")  # fmt: skip
-            turned = " and the ".join(("left", "right")[side] for side in decided["turned"])
-            words += [f"Lanes take the {turned} operand{'s' * (len(decided['turned']) > 1)} by columns, as memory has it, and the "
-                      "instruction transposes."] if turned else []  # fmt: skip
+            columns = " and the ".join(("left", "right")[side] for side in decided["turned"])
+            words += [f"Lanes take the {columns} operand{'s' * (len(decided['turned']) > 1)} by columns, as memory has it, and the "
+                      "instruction transposes."] if columns else []  # fmt: skip
         words.append(f"Result {m} × {n}: {spread(decided['layout'])}.")
         already = "No threadgroup memory." if on_metal else "Its operands are in threadgroup memory already."
         words.append(f"{amount(shared)} of threadgroup memory, {count(barriers, 'barrier')} each time." if shared or barriers else already)
