@@ -23,6 +23,7 @@ def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], N
 
     def pretend(architecture: str, macos: str) -> None:
         monkeypatch.setattr(device, "_metal_is_available", lambda: True)
+        monkeypatch.setattr(device, "standing", "")
         monkeypatch.setattr(device, "_device_info", lambda _: {"architecture": architecture})
         monkeypatch.setattr("platform.mac_ver", lambda: (macos, ("", "", ""), "arm64"))
         forget()
@@ -32,7 +33,7 @@ def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], N
 
 
 def forget() -> None:
-    for known in (device.target, device._missing, device._from_environment):
+    for known in (device.target, device._missing):
         known.cache_clear()
 
 
