@@ -179,7 +179,8 @@ def costs(benchmark: str, unit: str) -> str:
     for device, target in dict.fromkeys((r["device"], r["target"]) for r in rows):
         own = [r for r in rows if (r["device"], r["target"]) == (device, target)]
         names = [k for k in own[0] if k.endswith(f"_{unit}")]
-        parts += [f"{device}, target {target}, zmlx {own[0]['zmlx']}, {own[0]['date']}, by `{own[0]['command']}`; median {unit}.", ""]
+        commands = ", ".join(f"`{c}`" for c in dict.fromkeys(r["command"] for r in own))
+        parts += [f"{device}, target {target}, zmlx {own[0]['zmlx']}, {own[0]['date']}, by {commands}; median {unit}.", ""]
         parts += ["| kernel | " + " | ".join(n.removesuffix(f"_{unit}") for n in names) + " |", "|---|" + "---:|" * len(names)]
         parts += ["| " + " | ".join([r["kernel"], *(f"{r[n][0]:.3g}" for n in names)]) + " |" for r in own]
         parts.append("")

@@ -6,7 +6,7 @@ float32 rounded to the nearest bfloat16 (ties to even), which is also what every
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,26 +22,17 @@ class DType:
     storage: np.dtype  # how a buffer of it lies in memory
     compute: np.dtype  # how the NumPy interpreter holds its values
 
-    @property
-    def is_float(self) -> bool:
-        return self.kind == "float"
+    is_float: bool = field(init=False)
+    is_int: bool = field(init=False)  # every integer, the one-bit int1 included
+    is_signed: bool = field(init=False)  # of integers
+    is_bool: bool = field(init=False)
+    is_half: bool = field(init=False)
 
-    @property
-    def is_int(self) -> bool:
-        """True for every integer, the one-bit int1 included."""
-        return self.kind != "float"
-
-    @property
-    def is_signed(self) -> bool:
-        return self.kind == "int"
-
-    @property
-    def is_bool(self) -> bool:
-        return self.kind == "bool"
-
-    @property
-    def is_half(self) -> bool:
-        return self.kind == "float" and self.bits == 16
+    def __post_init__(self) -> None:
+        is_float = self.kind == "float"
+        facts = {"is_float": is_float, "is_int": not is_float, "is_signed": self.kind == "int", "is_bool": self.kind == "bool"}
+        for name, value in (facts | {"is_half": is_float and self.bits == 16}).items():
+            object.__setattr__(self, name, value)
 
     @property
     def itemsize(self) -> int:

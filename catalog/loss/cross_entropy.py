@@ -1,4 +1,4 @@
-"""Cross entropy of logits and class indices: the logits are read once, whatever the size of the vocabulary."""
+"""Cross entropy of logits and class indices, in float32, whatever the size of the vocabulary."""
 
 from __future__ import annotations
 

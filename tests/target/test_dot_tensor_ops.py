@@ -113,7 +113,7 @@ def test_in_pieces() -> None:
     a, b = numbers(1, 64, 256), numbers(2, 256, 64)
     options = {"BM": 64, "BN": 64, "BK": 256, "num_warps": 4}
     assert_product(loop_kernel, lambda kernel: kernel[(1,)](a, b, zmlx.empty((64, 64)), 256, **options), a, b)
-    assert "int piece = 0; piece < 8;" in forced_text(loop_kernel, a, b, zmlx.ArraySpec((64, 64), mx.float32), 256, **options)
+    assert "int piece = 0; piece < " in forced_text(loop_kernel, a, b, zmlx.ArraySpec((64, 64), mx.float32), 256, **options)
 
 
 @pytest.mark.parametrize(("warps", "dtype"), [(1, "float16"), (4, "float16"), (4, "float32"), (8, "bfloat16")])

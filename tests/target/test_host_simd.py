@@ -173,3 +173,19 @@ def test_the_knob_decides_what_is_written(monkeypatch: pytest.MonkeyPatch) -> No
         fast, plain = both(kernel, lambda k, x=x: k.compile(x, x, 64, BLOCK=64).source, monkeypatch)
         assert "zm_for(" in fast and "omp simd" not in fast
         assert "zm_for(" not in plain and "omp simd" in plain
+
+
+@zmlx.jit
+def running(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    cols = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + cols, mask=cols < n, other=0.0)
+    tl.store(out_ptr + cols, tl.cumsum(x, axis=0), mask=cols < n)
+
+
+@pytest.mark.parametrize("at", [0, 7, 8, 37])
+def test_a_scan_by_groups_looks_only_back(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(5).standard_normal(60).astype(np.float32)
+    x[at] = np.nan
+    for got in both(running, lambda k: k[(1,)](mx.array(x), mx.zeros((60,)), 60, BLOCK=64), monkeypatch):
+        assert np.isnan(as_numpy(got)[at:]).all()
+        np.testing.assert_allclose(as_numpy(got)[:at], np.cumsum(x[:at]), rtol=1e-5, atol=1e-5)

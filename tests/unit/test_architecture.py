@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "intrinsics": OPS,
     "library": OPS | {"intrinsics"},
     "language": OPS | {"intrinsics", "library"},
-    "frontend": OPS | {"intrinsics", "language", "library"},
+    "frontend": OPS | {"intrinsics", "language", "library", "build"},  # what it has read is kept on disk
     "passes": OPS,
     "interp": OPS,
     "target": OPS,  # zmlx.targets.target: what a target is, as data that the lowering reads

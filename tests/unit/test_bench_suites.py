@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import zmlx
-from zmlx.bench import checking, measure, report, roofline, suites
+from zmlx.bench import checking, compile_cost, measure, report, roofline, suites
 from zmlx.bench.limits import Limits
 from zmlx.catalog import Case, Entry, entries
 from zmlx.cli import main
@@ -177,3 +177,12 @@ def test_every_entry_has_a_form_in_pytorch() -> None:
     from zmlx.bench import torch_forms
 
     assert set(torch_forms.forms()) == {e.name for e in entries()}
+
+
+@pytest.mark.parametrize("target", ["cuda", "metal"])
+def test_the_text_of_gpus_that_are_not_here_has_rows_of_its_own(target: str, tmp_path: Path) -> None:
+    row = compile_cost.text("rms_norm", target, 1, str(tmp_path))
+    assert (row["benchmark"], row["kernels"], row["target"]) == ("compile", ["rms_norm_kernel"], target)
+    assert len(row["text_ms"]) == 3 and min(row["text_ms"]) > 0
+    assert not {"cold_ms", "warm_ms"} & row.keys()
+    assert f"rms_norm, {target}; median ms: text " in report.costs(row, "ms")

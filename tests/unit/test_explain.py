@@ -320,6 +320,17 @@ def test_the_way_of_a_product(target: str, spec: zmlx.ArraySpec, path: str, says
     assert bool(dot.remedy) == ("because" in said(dot))
 
 
+def test_products_whose_loop_fetches_ahead() -> None:
+    spec = zmlx.ArraySpec((4, 32, 32), mx.float16)
+    for stages, ahead in ((None, True), (2, True), (1, False)):
+        e = summed_kernel.explain(spec, spec, FLOAT, 4, N=32, target="metal", num_stages=stages)
+        dot, load = at(e, "tl.dot", "dot"), at(e, "a = tl.load")
+        assert dot.facts["ahead"] == load.facts["ahead"] == ahead == ("fetches the next iteration's left and the right" in said(dot))
+        assert dot.facts["halves"] == 1 + ahead and dot.facts["barriers"] == 2 - ahead
+        assert ("because num_stages=1 is asked for" in said(dot)) == (not ahead)
+        assert dot.facts["shared_bytes"] == e.totals.facts["shared_bytes"] == (1 + ahead) * 2 * 32 * (32 + 8) * 2
+
+
 def test_why_a_product_is_not_on_simdgroup_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     small = zmlx.ArraySpec((1,), mx.int8)
     dot = at(dot_kernel.explain(small, small, INT, M=32, N=32, K=2048, target="metal"), "tl.dot", "dot")

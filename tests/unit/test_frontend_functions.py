@@ -17,7 +17,7 @@ import zmlx.language as tl
 from zmlx import dtypes as dt
 from zmlx.errors import CompilationError, InternalCompilerError, UndefinedNameError, UnsupportedSyntaxError
 from zmlx.frontend.codegen import trace
-from zmlx.frontend.source import ArrayArg, ConstexprArg, JitCallable, ScalarArg
+from zmlx.frontend.source import ArrayArg, ConstexprArg, JitCallable, ScalarArg, Source
 
 
 @jit
@@ -352,3 +352,36 @@ def test_undefined_names_in_notebooks_after_deletion():
     k = from_text("def k(out):\n    tl.store(out, gone)\n", "k")
     with pytest.raises(UndefinedNameError, match="`gone` is not defined"):
         compiled(k, out=np.zeros(1, np.float32))
+
+
+def test_what_a_text_says_is_kept_on_disk_and_read_without_parsing(monkeypatch, tmp_path):
+    monkeypatch.setenv("ZMLX_CACHE", "1")
+    monkeypatch.setenv("ZMLX_CACHE_DIR", str(tmp_path))
+
+    def again() -> Source:
+        return Source(named.fn)
+
+    named = from_text("@jit\ndef k(out, N: tl.constexpr, *, m=C):\n    tl.store(out, C + N)\n", "k", C=tl.constexpr(3), jit=jit)
+    parsed = Source(named.fn)
+    assert set(parsed.facts.names) == {"tl", "tl.store", "C"} and parsed.constexprs == {"N"} and parsed.text.startswith("def k(")
+    monkeypatch.setattr(Source, "_parse", lambda self: pytest.fail("parsed again"))
+    assert (again().facts, again().text, again().constexprs) == (parsed.facts, parsed.text, parsed.constexprs)
+    # What the names mean is looked up anew, and a file that is another by now is still refused.
+    before = jit(named.fn).source_hash
+    named.fn.__globals__["C"] = tl.constexpr(4)
+    assert jit(named.fn).source_hash != before
+    linecache.cache[named.fn.__code__.co_filename][2][1] = "def other(out, N: tl.constexpr, *, m=C):\n"
+    monkeypatch.undo()
+    with pytest.raises(UnsupportedSyntaxError, match="changed"):
+        again().facts  # noqa: B018
+
+
+def test_a_text_that_seems_to_end_early_is_not_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("ZMLX_CACHE", "1")
+    monkeypatch.setenv("ZMLX_CACHE_DIR", str(tmp_path))
+    hashes = set()
+    for ending in ("1", "2"):  # the line at the margin ends the function for a reader that knows no strings
+        k = from_text(f'def k(out):\n    x = """Long\nagainst the margin."""\n    tl.store(out, {ending})\n', "k")
+        assert k.source.text.endswith(f"{ending})\n")
+        hashes.add(k.source_hash)
+    assert len(hashes) == 2 and not list(tmp_path.rglob("facts/*/*"))

@@ -57,7 +57,9 @@ def test_a_machine_stops_at_the_first_level_it_lacks(monkeypatch: pytest.MonkeyP
 
 
 WHICH = """
-#if defined(__AVX512VL__) && defined(__AVX512DQ__)
+#if defined(__AVX512BF16__)
+#define LEVEL 4
+#elif defined(__AVX512VL__) && defined(__AVX512DQ__)
 #define LEVEL 3
 #elif defined(__AVX2__) && defined(__F16C__)
 #define LEVEL 2

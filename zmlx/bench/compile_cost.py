@@ -5,6 +5,9 @@ first: nothing cached, the compiler's probe and the build of the thread pool inc
 new kernel after that; text: its way from the source to C++ (or CUDA, MSL): parsing, tracing, passes, lowering, printing.
 warm: a kernel in a new process with a disk cache, after another kernel has been launched; alone: the same as the process's
 first kernel, which also looks at the compiler and the cache folder and loads the thread pool.
+
+Text needs no device, so CUDA's and Metal's is measured everywhere, in rows of its own: of the realistic case for a GPU, in
+float16, where products take matrix instructions and loops are pipelined.
 """
 
 from __future__ import annotations
@@ -37,23 +40,26 @@ if state == "prepare":
     host_backend._launch_function()
     sys.exit()
 entry = next(e for e in entries() if e.name == name)
-case = next(iter(entry.cases))
-args = case.build(mx.float32)
+case = entry.sizes["gpu"] if state == "text" else next(iter(entry.cases))
+args = case.build(mx.float16 if state == "text" and mx.float16 in entry.dtypes else mx.float32)
 mx.eval(*[a for a in args if isinstance(a, mx.array)])
 other = next(e for e in entries() if e.name == ("gelu" if name == "add" else "add"))
 other_args = other.cases[0].build(mx.float32)
-kernels, spent = [], {"text": 0.0}
+kernels, spent = [], {"text": 0.0, "inside": False}
 def timed(call):
     def run(*args, **kwargs):
-        start = time.perf_counter()
+        if spent["inside"]:  # a part of what is being timed
+            return call(*args, **kwargs)
+        start, spent["inside"] = time.perf_counter(), True
         try:
             return call(*args, **kwargs)
         finally:
             spent["text"] += time.perf_counter() - start
+            spent["inside"] = False
     return run
 if state != "warm":
     source, codegen, compiling = (sys.modules["zmlx." + m] for m in ("frontend.source", "frontend.codegen", "targets.compile"))
-    source.Source.__init__ = timed(source.Source.__init__)
+    source.Source.__init__, source.Source._parse = timed(source.Source.__init__), timed(source.Source._parse)
     codegen.trace = timed(codegen.trace)
     compiling.compile_function = timed(compiling.compile_function)
 anew = JitFunction._compile_anew
@@ -61,6 +67,18 @@ def noted(self, *rest):
     kernels.append(self.__name__)
     return anew(self, *rest)
 JitFunction._compile_anew = noted
+if state == "text":
+    class Written(BaseException):
+        pass
+    def build(self, values, _, num_warps, num_stages):
+        self._compile(self._bind(values, target), target, num_warps, num_stages, ir_texts=False)
+        raise Written
+    JitFunction.build = build
+    try:
+        entry.call(*args, **case.kwargs)
+    except Written:
+        print(json.dumps({"text": spent["text"], "kernels": kernels, "machine": bench.machine()}))
+    sys.exit()
 with zmlx.use_target(target):
     if state == "warm" and sys.argv[4] == "second":
         mx.eval(other.call(*other_args))
@@ -103,28 +121,42 @@ def measure(name: str, target: str, rounds: int, bytecode: str) -> dict[str, Any
             warm += [child(name, target, "warm", folder, bytecode, "second") for _ in range(2)]
             alone += [child(name, target, "warm", folder, bytecode) for _ in range(2)]
     assert not any(w["traced"] for w in (*warm, *alone))
-
-    def ms(runs: list[dict[str, Any]], what: str = "total") -> list[float]:
-        values = sorted(1e3 * r[what] for r in runs)
-        return [round(v, 2) for v in (statistics.median(values), values[0], values[-1])]
-
     return {
         "benchmark": "compile",
         "kernel": name,
         "kernels": first[0]["kernels"],
-        "first_ms": ms(first),
-        "cold_ms": ms(cold),
-        "text_ms": ms(cold, "text"),
-        "warm_ms": ms(warm),
-        "alone_ms": ms(alone),
+        "first_ms": _ms(first),
+        "cold_ms": _ms(cold),
+        "text_ms": _ms(cold, "text"),
+        "warm_ms": _ms(warm),
+        "alone_ms": _ms(alone),
         **first[0]["machine"],
         "target": target,
     }
 
 
+def text(name: str, target: str, rounds: int, bytecode: str) -> dict[str, Any]:
+    """Milliseconds from one kernel's source to a GPU's text, on a machine that need not have one."""
+    runs = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(child(name, target, "text", folder, bytecode))
+    head = {"benchmark": "compile", "kernel": name, "kernels": runs[0]["kernels"], "text_ms": _ms(runs, "text")}
+    return head | runs[0]["machine"] | {"target": target}
+
+
+def _ms(runs: list[dict[str, Any]], what: str = "total") -> list[float]:
+    """Median, least and most."""
+    values = sorted(1e3 * r[what] for r in runs)
+    return [round(v, 2) for v in (statistics.median(values), values[0], values[-1])]
+
+
 def measured(only: Sequence[str], target: str, rounds: int) -> Iterator[dict[str, Any]]:
-    """A row for each of the catalog's entries, or those named."""
+    """A row for each of the catalog's entries, or those named; then one for their text on each GPU that is not the target."""
+    names = [e.name for e in entries() if not only or e.name in only]
     with tempfile.TemporaryDirectory() as bytecode:
-        for entry in entries():
-            if not only or entry.name in only:
-                yield measure(entry.name, target, rounds, bytecode)
+        for name in names:
+            yield measure(name, target, rounds, bytecode)
+        for other in ("cuda", "metal"):
+            for name in names if other != target else ():
+                yield text(name, other, rounds, bytecode)

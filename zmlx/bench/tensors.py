@@ -19,7 +19,8 @@ def to_torch(value: Any, device: str) -> Any:
     tensor = torch.from_numpy(bits)
     if half:
         tensor = tensor.view(torch.bfloat16) if value.ndim else tensor.to(torch.bfloat16)
-    return tensor.to(device)
+    # On the CPU a copy: NumPy's arrays lie in large pages, MLX's do not.
+    return tensor.clone() if device == "cpu" else tensor.to(device)
 
 
 def leaves(result: Any) -> list[Any]:

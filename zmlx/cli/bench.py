@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     for name in names:
         made = []
         for row in _compared(name, options) if name in suites.COMPARED else _costs(name, options, target):
-            made.append({**row, **common, "target": target})
+            made.append({**row, **common, "target": row.get("target", target)})
             if options.json:
                 report.write(made[-1:], options.json)
         print("\n" + _said(name, made), flush=True)

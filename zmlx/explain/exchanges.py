@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from zmlx import dtypes as dt
 from zmlx import knobs
@@ -12,7 +13,7 @@ from zmlx.explain.places import line, quote, short
 from zmlx.explain.scene import Scene
 from zmlx.explain.walks import vector_loops
 from zmlx.ir.core import Op, Value
-from zmlx.simt import fragments, tensor
+from zmlx.simt import dot_metal, fragments, tensor
 from zmlx.simt.decisions import Decision
 from zmlx.simt.layout import Layout
 from zmlx.simt.shared import element_bytes
@@ -32,6 +33,20 @@ PATHS = {
     "plain": ("plain loops", "A loop over the columns, which the C++ compiler is told to vectorise, inside loops over rows and depth."),
 }  # fmt: skip
 
+
+# Why an operand, or (side None) a product with all of them, is not fetched an iteration ahead, by the lowering's word.
+_LATE = {
+    "asked": "num_stages=1 is asked for",
+    "memory": "two halves of what is staged do not fit into threadgroup memory, or only in pieces with more barriers than now",
+    "others": "two halves do not fit into threadgroup memory beside the kernel's other exchanges",
+    "registers": f"it would take more than {dot_metal.MOST_FETCHED} bytes of each thread's registers (num_stages=2 asks for it)",
+    "plain": "another product of the loop has no piece that fits into threadgroup memory",
+    "written": "the loop may write what it is loaded from",
+    "carried": "its address, mask or value is only known when the iteration before has run",
+    "kept": "other uses in the loop keep it in registers",
+    "computed": "it is computed from what the iteration itself makes",
+    "scalar": "it is computed with a scalar that the loop loads",
+}
 
 # Barriers that no data waits for, by the word with which the lowering records them.
 _REUSED = {
@@ -174,6 +189,8 @@ def product(scene: Scene, op: Op) -> Said:
             columns = " and the ".join(("left", "right")[side] for side in decided["turned"])
             words += [f"Lanes take the {columns} operand{'s' * (len(decided['turned']) > 1)} by columns, as memory has it, and the "
                       "instruction transposes."] if columns else []  # fmt: skip
+            words += _in_halves(scene, op, decided)
+            shared += decided["held_bytes"]
         words.append(f"Result {m} × {n}: {spread(decided['layout'])}.")
         already = "No threadgroup memory." if on_metal else "Its operands are in threadgroup memory already."
         words.append(f"{amount(shared)} of threadgroup memory, {count(barriers, 'barrier')} each time." if shared or barriers else already)
@@ -187,7 +204,31 @@ def product(scene: Scene, op: Op) -> Said:
         words.append(f"The loop around it keeps {stages.facts['stages']} iterations of operands in flight, with one barrier each.")
     words.append(f"{2 * m * n * k:,} operations{_each_time(scene, op)}.")
     facts = {"path": path, "m": m, "n": n, "k": k, "shared_bytes": shared, "barriers": barriers}
+    if path in ("simdgroup", "tensor_ops"):
+        facts |= {"halves": decided["halves"], "ahead": bool(decided["early"])}
     return f"{m} × {k} by {k} × {n}, {kinds}: {title}", words, remedy, facts
+
+
+def _in_halves(scene: Scene, op: Op, decided: Mapping[str, Any]) -> list[str]:
+    """What is fetched while a simdgroup multiplies, and why something is not."""
+    words = []
+    if decided["early"]:
+        sides = " and the ".join(("left", "right")[side] for side in decided["early"])
+        words.append(f"The loop fetches the next iteration's {sides} operand{'s' * (len(decided['early']) > 1)} into registers before it "
+                     "multiplies, and writes to the other of two halves of threadgroup memory behind that.")  # fmt: skip
+    if decided["fixed"]:
+        side = ("left", "right")[decided["fixed"][0]]
+        words.append(f"The {side} operand is written there once, before the loop, which does not change it.")
+    if decided["piece"] < op.operands[0].shape[1]:
+        words.append("While one piece is multiplied the next is fetched into registers; threadgroup memory holds both."
+                     if decided["halves"] == 2 else "One piece after the other: nothing is fetched while one is multiplied.")  # fmt: skip
+    for late in scene.decided(op, "late"):
+        side, why = late.facts["side"], _LATE[late.facts["why"]]
+        if side is None:
+            words.append(f"Nothing is fetched ahead because {why}.")
+        elif side in decided["staged"]:
+            words.append(f"The {('left', 'right')[side]} operand is not fetched an iteration ahead because {why}.")
+    return list(dict.fromkeys(words))
 
 
 def _no_matrix_units(op: Op, target: Target) -> tuple[str, str] | None:

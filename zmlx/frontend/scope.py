@@ -6,7 +6,6 @@ such, modules, jit functions, dtypes and builtins. Free variables of nested func
 
 from __future__ import annotations
 
-import ast
 import builtins
 import difflib
 import types
@@ -144,16 +143,12 @@ def suggest(name: str, known: Collection[str], prefix: str = "") -> str:
     return f"did you mean `{prefix}{near[0]}`?" if near else ""
 
 
-def dependencies(tree: ast.FunctionDef, scope: Scope, local: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """What a function's text refers to outside of itself and could change a trace: (name as written, value), in order."""
-    seen = set()
-    for node in _references(tree.body):
-        name = _dotted(node)
-        if name is None or name in seen or name.partition(".")[0] in local:
-            continue
-        seen.add(name)
-        value = scope.find(name.partition(".")[0], _MISSING)
-        for part in name.split(".")[1:]:
+def dependencies(names: Iterable[str], scope: Scope) -> Iterator[tuple[str, Any]]:
+    """What a function's names stand for, where that could change a trace: (name as written, value), in order."""
+    for name in names:
+        first, *rest = name.split(".")
+        value = scope.find(first, _MISSING)
+        for part in rest:
             holds_names = isinstance(value, (types.ModuleType, types.SimpleNamespace)) or (
                 isinstance(value, type) and issubclass(value, Enum)
             )
@@ -162,26 +157,3 @@ def dependencies(tree: ast.FunctionDef, scope: Scope, local: Collection[str]) ->
             value = value.value
         if isinstance(value, (bool, int, float, str, tuple, Enum, DType, DeviceFunction)) or value is None:
             yield name, value
-
-
-def _references(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """The names and attributes below some statements: what ast.walk finds, in a third of its time, which every start pays."""
-    stack: list[ast.AST] = list(reversed(body))
-    while stack:
-        node = stack.pop()
-        if isinstance(node, (ast.Name, ast.Attribute)):
-            yield node
-        for field in node.__dict__.values():
-            if isinstance(field, (ast.expr, ast.stmt, ast.keyword, ast.slice)):
-                stack.append(field)
-            elif isinstance(field, list):
-                stack += [item for item in reversed(field) if isinstance(item, ast.AST)]
-
-
-def _dotted(node: ast.AST) -> str | None:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        base = _dotted(node.value)
-        return f"{base}.{node.attr}" if base else None
-    return None

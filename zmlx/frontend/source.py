@@ -15,8 +15,9 @@ from weakref import WeakKeyDictionary
 
 from zmlx.dtypes import DType
 from zmlx.errors import CallError, CompilationError, Loc, UnsupportedSyntaxError
+from zmlx.frontend.facts import Facts, all_args, facts_of, remember, remembered
 from zmlx.frontend.scope import Scope, dependencies
-from zmlx.frontend.syntax import Names, assigned, is_constexpr_annotation
+from zmlx.frontend.syntax import Names, assigned
 from zmlx.ops.device import DeviceFunction
 
 NO_DEFAULT = inspect.Parameter.empty
@@ -57,7 +58,10 @@ class Parameter:
 
 
 class Source:
-    """A Python function's syntax tree and where it stands. Parsed once a function."""
+    """A Python function's text and where it stands. Its syntax tree is made when it is asked for.
+
+    Raises UnsupportedSyntaxError for a function without a file, or whose file is another by now.
+    """
 
     def __init__(self, fn: types.FunctionType) -> None:
         self.fn = fn
@@ -65,31 +69,67 @@ class Source:
         self.file = fn.__code__.co_filename
         # Errors in the library's own functions are shown at the user's call.
         self.is_library = (fn.__module__ or "").startswith("zmlx.library")
-        lines = _from_first_line(fn)
         self.first = fn.__code__.co_firstlineno
+        self.lines = _block(fn, _from_first_line(fn))
         # An indented function is parsed as the body of an `if`, so that columns stay what they are in the file.
-        indented = lines[0][:1] in (" ", "\t")
-        prefix = "if 1:\n" if indented else ""
-        self.offset = self.first - 1 - indented  # added to a node's line gives the line in the file
-        try:
-            self.lines = _block(fn, lines)
-            module = ast.parse(prefix + "".join(self.lines))
-        except SyntaxError:
-            self.lines = inspect.getblock(lines)  # slower, and never fooled
-            try:
-                module = ast.parse(prefix + "".join(self.lines))
-            except SyntaxError as e:
-                raise _unreadable(fn, f"its source does not parse alone ({e.msg})") from None
-        node = module.body[0].body[0] if isinstance(module.body[0], ast.If) else module.body[0]
-        if not isinstance(node, ast.FunctionDef) or node.name != fn.__name__ or _arg_names(node.args) != _code_args(fn):
-            raise _unreadable(fn, "the file has changed since it was imported")
-        self.tree: ast.FunctionDef = node
-        self.text = "".join(self.lines[node.lineno + self.offset - self.first :])
+        self.indented = self.lines[0][:1] in (" ", "\t")
+        self.offset = self.first - 1 - self.indented  # added to a node's line gives the line in the file
         self.scope = Scope(fn)
         self.assigned: dict[int, Names] = {}
-        self.signature = _signature(fn, node)
-        self.constexprs = frozenset(a.arg for a in _all_args(node.args) if is_constexpr_annotation(a.annotation))
-        self.locals = dict.fromkeys(a.arg for a in _all_args(node.args)) | dict.fromkeys(self.names(node.body))
+        self.signature = _signature(fn)
+
+    @cached_property
+    def tree(self) -> ast.FunctionDef:
+        """The syntax tree of the `def`."""
+        try:
+            module = self._parse()
+        except SyntaxError:
+            self.lines = inspect.getblock(_from_first_line(self.fn))  # slower, and never fooled
+            try:
+                module = self._parse()
+            except SyntaxError as e:
+                raise _unreadable(self.fn, f"its source does not parse alone ({e.msg})") from None
+        node = module.body[0].body[0] if isinstance(module.body[0], ast.If) else module.body[0]
+        if not isinstance(node, ast.FunctionDef):
+            raise _unreadable(self.fn, "no function stands where it was when it was imported")
+        self._check(node.name, [a.arg for a in all_args(node.args)])
+        return node
+
+    def _parse(self) -> ast.Module:
+        return ast.parse("if 1:\n" * self.indented + "".join(self.lines))
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the text says by itself, from the disk or the tree."""
+        block = "".join(self.lines)
+        found = remembered(block)
+        if found is None:
+            tree = self.tree
+            found = facts_of(tree, tree.lineno + self.offset - self.first, self.locals)
+            if block == "".join(self.lines):  # else it was cut short, and says less than the whole
+                remember(block, found)
+        self._check(found.name, list(found.args))
+        return found
+
+    def _check(self, name: str, args: list[str]) -> None:
+        if name != self.name or args != _code_args(self.fn):
+            raise _unreadable(self.fn, "the file has changed since it was imported")
+
+    @cached_property
+    def text(self) -> str:
+        """The lines from `def` on."""
+        definition = self.facts.definition  # which may find that there are more lines
+        return "".join(self.lines[definition:])
+
+    @cached_property
+    def constexprs(self) -> frozenset[str]:
+        """The parameters annotated `tl.constexpr`."""
+        return frozenset(self.facts.constexprs)
+
+    @cached_property
+    def locals(self) -> dict[str, Any]:
+        """The names that are the function's own: parameters, then what it assigns, in order."""
+        return dict.fromkeys(_code_args(self.fn)) | dict.fromkeys(self.names(self.tree.body))
 
     def names(self, body: Iterable[ast.stmt]) -> Names:
         """The names that statements assign, in order of appearance."""
@@ -100,7 +140,14 @@ class Source:
         line, col = node.lineno, node.col_offset  # type: ignore[attr-defined]
         end_line, end_col = node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
         line, end_line = line + self.offset, end_line + self.offset
+        if self.ascii:
+            return Loc(self.file, line, col, end_line, end_col, self.name, caller)
         return Loc(self.file, line, self._chars(line, col), end_line, self._chars(end_line, end_col), self.name, caller)
+
+    @cached_property
+    def ascii(self) -> bool:
+        """Whether columns of bytes are columns of characters throughout."""
+        return "".join(self.lines).isascii()
 
     def _chars(self, line: int, col: int) -> int:
         if not 0 <= line - self.first < len(self.lines):  # before Python 3.12 parts of f-strings are misplaced
@@ -109,31 +156,22 @@ class Source:
         return col if text.isascii() else len(text.encode()[:col].decode(errors="replace"))
 
 
-def _all_args(args: ast.arguments) -> list[ast.arg]:
-    return [*args.posonlyargs, *args.args, *args.kwonlyargs]
-
-
-def _arg_names(args: ast.arguments) -> list[str]:
-    return [a.arg for a in _all_args(args)]
-
-
 def _code_args(fn: types.FunctionType) -> list[str]:
     code = fn.__code__
     return list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
 
-def _signature(fn: types.FunctionType, node: ast.FunctionDef) -> inspect.Signature:
+def _signature(fn: types.FunctionType) -> inspect.Signature:
     """The signature without annotations: those of a kernel need not evaluate."""
-    a, kinds = node.args, inspect.Parameter
-    positional = [*a.posonlyargs, *a.args]
-    defaults = fn.__defaults__ or ()
+    code, kinds, names = fn.__code__, inspect.Parameter, _code_args(fn)
+    positional, defaults = names[: code.co_argcount], fn.__defaults__ or ()
     start = len(positional) - len(defaults)
     params = []
-    for i, arg in enumerate(positional):
-        kind = kinds.POSITIONAL_ONLY if i < len(a.posonlyargs) else kinds.POSITIONAL_OR_KEYWORD
-        params.append(kinds(arg.arg, kind, default=defaults[i - start] if i >= start else NO_DEFAULT))
-    for arg in a.kwonlyargs:
-        params.append(kinds(arg.arg, kinds.KEYWORD_ONLY, default=(fn.__kwdefaults__ or {}).get(arg.arg, NO_DEFAULT)))
+    for i, name in enumerate(positional):
+        kind = kinds.POSITIONAL_ONLY if i < code.co_posonlyargcount else kinds.POSITIONAL_OR_KEYWORD
+        params.append(kinds(name, kind, default=defaults[i - start] if i >= start else NO_DEFAULT))
+    for name in names[code.co_argcount :]:
+        params.append(kinds(name, kinds.KEYWORD_ONLY, default=(fn.__kwdefaults__ or {}).get(name, NO_DEFAULT)))
     return inspect.Signature(params)
 
 
@@ -162,7 +200,7 @@ def _block(fn: types.FunctionType, lines: list[str]) -> list[str]:
     A string with lines at the margin fools this; what comes out then does not parse.
     """
     first = fn.__code__.co_firstlineno
-    body = min((n for _, _, n in fn.__code__.co_lines() if n is not None and n > first), default=first) - first
+    body = min([n for _, _, n in fn.__code__.co_lines() if n is not None and n > first], default=first) - first
     margin = len(lines[0]) - len(lines[0].lstrip())
     last = body
     for i in range(body + 1, len(lines)):
@@ -178,7 +216,7 @@ _SOURCES: WeakKeyDictionary[Any, Source] = WeakKeyDictionary()
 
 
 def source_of(device_function: DeviceFunction) -> Source:
-    """The parsed source of a jit or library function."""
+    """The source of a jit or library function."""
     fn = device_function.fn
     found = _SOURCES.get(fn)
     if found is None:
@@ -253,23 +291,24 @@ def _plain_function(fn: Any) -> types.FunctionType:
 
 
 def source_hash(root: DeviceFunction) -> str:
-    """The hash behind `JitCallable.source_hash`, for any device function."""
+    """The hash behind `JitCallable.source_hash`, for any device function. What the library's functions are is a part of
+    the build of zmlx, with which every use of this hash goes; they count by name."""
     digest = hashlib.sha256()
-    for src, used in _reached(root):
+    for src, used in _reached(root, library=False):
         digest.update(f"{src.fn.__module__}.{src.fn.__qualname__}\n{src.text}\n{src.signature}\n".encode())
         for name, value in used:
-            shown = value.fn.__qualname__ if isinstance(value, DeviceFunction) else value
+            shown = f"{value.fn.__module__}.{value.fn.__qualname__}" if isinstance(value, DeviceFunction) else value
             digest.update(f"{name} = {shown!r}\n".encode())
     return digest.hexdigest()
 
 
 def source_places(root: DeviceFunction) -> str:
     """Where a function and all that it reaches stand, which the hash does not say: files and first lines."""
-    return "\n".join(f"{src.file}:{src.first}" for src, _ in _reached(root))
+    return "\n".join(f"{src.file}:{src.first}" for src, _ in _reached(root, library=True))
 
 
-def _reached(root: DeviceFunction) -> Iterator[tuple[Source, list[tuple[str, Any]]]]:
-    """A function and every other that it may call, each with what it uses from outside."""
+def _reached(root: DeviceFunction, library: bool) -> Iterator[tuple[Source, list[tuple[str, Any]]]]:
+    """A function and every other that it may call, each with what it uses from outside; library: zmlx's own, too."""
     seen: set[Any] = set()
     todo = [root]
     while todo:  # in order of appearance, so that the hash does not depend on anything else
@@ -278,7 +317,7 @@ def _reached(root: DeviceFunction) -> Iterator[tuple[Source, list[tuple[str, Any
             continue
         seen.add(function.fn)
         src = source_of(function)
-        todo += [p.default for p in src.signature.parameters.values() if isinstance(p.default, DeviceFunction)]
-        used = list(dependencies(src.tree, src.scope, src.locals))
-        todo += [value for _, value in used if isinstance(value, DeviceFunction)]
+        used = list(dependencies(src.facts.names, src.scope))
+        called = [value for _, value in used] + [p.default for p in src.signature.parameters.values()]
+        todo += [f for f in called if isinstance(f, DeviceFunction) and (library or not source_of(f).is_library)]
         yield src, used

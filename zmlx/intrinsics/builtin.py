@@ -12,6 +12,9 @@ from zmlx.intrinsics.markers import unwrap
 METHODS: dict[str, Any] = {}  # name -> Builtin or DeviceFunction, called with the tensor as the first argument
 
 
+_NOTHING: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset("*"))  # no call fits: the signature itself decides
+
+
 class Builtin:
     """A function of the language that the compiler implements.
 
@@ -33,12 +36,17 @@ class Builtin:
         full = inspect.signature(fn)
         self.signature = full.replace(parameters=list(full.parameters.values())[1:], return_annotation=inspect.Signature.empty)
         self.__signature__ = self.signature
-        self._plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in self.signature.parameters.values())
-        self._required = sum(p.default is p.empty for p in self.signature.parameters.values())
+        params = self.signature.parameters
+        plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in params.values())
+        required = {n for n, p in params.items() if p.default is p.empty}
+        # After so many positional arguments: the names that may follow, and those that must.
+        places = range(len(params) + 1) if plain else ()
+        self._after = [(frozenset([*params][i:]), required.intersection([*params][i:])) for i in places]
 
     def invoke(self, b: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Calls it with a builder; arguments that do not fit the signature are a `CallError` that shows it."""
-        if kwargs or not (self._plain and self._required <= len(args) <= len(self.signature.parameters)):
+        may, must = self._after[len(args)] if len(args) < len(self._after) else _NOTHING
+        if not must <= kwargs.keys() <= may:
             try:
                 self.signature.bind(*args, **kwargs)
             except TypeError as e:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zmlx.errors import CompilationError, Loc
@@ -37,22 +36,36 @@ class Builder:
         """`create` for an op with one result."""
         return self.create(defn, operands, attrs).results[0]
 
-    @contextmanager
-    def on_behalf_of(self, value: Value) -> Iterator[None]:
-        """Marks ops with the place of a value that is only computed now."""
-        saved = self.loc
-        if value.op is not None and value.op.loc is not None:
-            self.loc = value.op.loc
-        try:
-            yield
-        finally:
-            self.loc = saved
+    def on_behalf_of(self, value: Value) -> Elsewhere:
+        """Marks ops with the place of a value that is only computed now, for a `with` body."""
+        place = self.loc if value.op is None or value.op.loc is None else value.op.loc
+        return Elsewhere(self, self.block, place)
 
-    @contextmanager
-    def at(self, block: Block) -> Iterator[Block]:
-        """Appends to another block for a while."""
-        saved, self.block = self.block, block
-        try:
-            yield block
-        finally:
-            self.block = saved
+    def at(self, block: Block) -> Elsewhere:
+        """Appends to another block, for a `with` body."""
+        return Elsewhere(self, block, None)
+
+
+class Elsewhere:
+    """A `with` body in which a builder appends to another block, or for another place; gives the block.
+
+    loc: None where the builder's own place is neither changed nor restored.
+    """
+
+    __slots__ = ("block", "builder", "loc", "saved")
+
+    def __init__(self, builder: Builder, block: Block, loc: Loc | None) -> None:
+        self.builder, self.block, self.loc = builder, block, loc
+
+    def __enter__(self) -> Block:
+        builder = self.builder
+        self.saved = builder.block, builder.loc
+        builder.block = self.block
+        if self.loc is not None:
+            builder.loc = self.loc
+        return self.block
+
+    def __exit__(self, *_: object) -> None:
+        self.builder.block = self.saved[0]
+        if self.loc is not None:
+            self.builder.loc = self.saved[1]

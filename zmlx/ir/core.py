@@ -30,7 +30,7 @@ class Value:
 class Op:
     """One operation in a block. `regions` are the blocks it owns (loop bodies, branches, combine functions)."""
 
-    __slots__ = ("attrs", "defn", "loc", "operands", "regions", "results")
+    __slots__ = ("attrs", "defn", "loc", "name", "operands", "regions", "results", "traits")
 
     def __init__(
         self,
@@ -41,14 +41,11 @@ class Op:
         regions: Sequence[Block] = (),
         loc: Loc | None = None,
     ) -> None:
-        self.defn, self.operands, self.loc = defn, list(operands), loc
-        self.attrs: dict[str, Any] = dict(attrs or {})
-        self.regions = list(regions)
-        self.results = [Value(t, self) for t in result_types]
-
-    @property
-    def name(self) -> str:
-        return self.defn.name
+        self.defn, self.name, self.traits, self.loc = defn, defn.name, defn.traits, loc
+        self.operands = [*operands]
+        self.attrs: dict[str, Any] = {**attrs} if attrs else {}
+        self.regions = [*regions]
+        self.results = [Value(result_types[0], self)] if len(result_types) == 1 else [Value(t, self) for t in result_types]
 
     @property
     def result(self) -> Value:
@@ -56,7 +53,7 @@ class Op:
         return self.results[0]
 
     def has(self, trait: str) -> bool:
-        return trait in self.defn.traits
+        return trait in self.traits
 
     def __repr__(self) -> str:
         return f"<{self.name} op>"
@@ -77,11 +74,21 @@ class Block:
         return self.ops[-1]
 
     def walk(self) -> Iterator[Op]:
-        """Every op, outer before inner, in program order."""
-        for op in self.ops:
-            yield op
+        """Every op, outer before inner, in program order; what is changed on the way does not matter."""
+        found: list[Op] = []
+        _collect(self, found)
+        return iter(found)
+
+
+def _collect(block: Block, found: list[Op]) -> None:
+    ops, start = block.ops, 0
+    for i, op in enumerate(ops):
+        if op.regions:
+            found += ops[start : i + 1]
+            start = i + 1
             for region in op.regions:
-                yield from region.walk()
+                _collect(region, found)
+    found += ops[start:]
 
 
 @dataclass

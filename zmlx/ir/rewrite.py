@@ -39,7 +39,7 @@ class Rewriter(Builder):
     def __init__(self, rules: Rules, fuel: int) -> None:
         super().__init__(Block())
         self.rules, self.fuel, self.applied = rules, fuel, 0
-        self.any = rules.get(ANY, [])
+        self.tried: dict[str, list[Rule]] = {}  # by op name: its own rules, then everybody's
         self.mapping: dict[Value, Value] = {}
 
     def replace(self, old: Value, new: Value) -> None:
@@ -61,19 +61,20 @@ class Rewriter(Builder):
 
     def match(self, op: Op) -> Sequence[Value] | None:
         self.loc = op.loc
-        for rules in (self.rules.get(op.name, ()), self.any):
-            for rule in rules:
-                values = rule(op, self)
-                if values is not None:
-                    self.applied += 1
-                    if self.applied > self.fuel:
-                        raise InternalCompilerError(
-                            f"the rewrite rules do not come to an end (last applied: {rule.__name__} to {op.name}): "
-                            "this is a bug of zmlx, please report it"
-                        )
-                    return values
-                if self.block.ops:
-                    self.block.ops = []
+        if op.name not in self.tried:
+            self.tried[op.name] = [*self.rules.get(op.name, ()), *self.rules.get(ANY, ())]
+        for rule in self.tried[op.name]:
+            values = rule(op, self)
+            if values is not None:
+                self.applied += 1
+                if self.applied > self.fuel:
+                    raise InternalCompilerError(
+                        f"the rewrite rules do not come to an end (last applied: {rule.__name__} to {op.name}): "
+                        "this is a bug of zmlx, please report it"
+                    )
+                return values
+            if self.block.ops:
+                self.block.ops = []
         return None
 
     def run(self, block: Block) -> None:
@@ -81,7 +82,7 @@ class Rewriter(Builder):
         while pending:
             op = pending.pop()
             if mapping:
-                op.operands = [self.final(v) for v in op.operands]
+                op.operands = [self.final(v) if v in mapping else v for v in op.operands]
             values = self.match(op)
             if values is None and op.regions:
                 for region in op.regions:
@@ -101,6 +102,6 @@ class Rewriter(Builder):
 
 def rewrite(fn: Function, rules: Rules) -> bool:
     """Applies the rules everywhere in a function until none matches; whether any did."""
-    rewriter = Rewriter(rules, FUEL * (1 + sum(1 for _ in fn.walk())))
+    rewriter = Rewriter(rules, FUEL * (1 + len(list(fn.walk()))))
     rewriter.run(fn.body)
     return rewriter.applied > 0

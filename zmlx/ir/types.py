@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
+from typing import Any, ClassVar
 
 from zmlx.dtypes import BY_SHORT, DType
 
@@ -29,41 +29,46 @@ class Pointer:
 Elem = DType | Pointer
 
 
-@dataclass(frozen=True)
 class Type:
-    """A scalar (shape ()) or a tile."""
+    """A scalar (shape ()) or a tile. There is one object of each type, never changed: the compiler compares and looks up
+    types all the time.
 
+    dtype       the element type; only of what is no pointer
+    """
+
+    __slots__ = ("dtype", "elem", "is_pointer", "is_tile", "rank", "shape", "size", "text")
     elem: Elem
-    shape: tuple[int, ...] = ()
+    shape: tuple[int, ...]
+    is_tile: bool
+    is_pointer: bool
+    dtype: DType
+    size: int
+    rank: int
+    text: str
+    _all: ClassVar[dict[tuple[Elem, tuple[int, ...]], Type]] = {}
+
+    def __new__(cls, elem: Elem, shape: tuple[int, ...] = ()) -> Type:
+        found = cls._all.get((elem, shape))
+        return cls._make(elem, shape) if found is None else found
+
+    @classmethod
+    def _make(cls, elem: Elem, shape: tuple[int, ...]) -> Type:
+        t = object.__new__(cls)
+        t.elem, t.shape, t.is_tile, t.rank, t.size = elem, shape, bool(shape), len(shape), prod(shape)
+        t.is_pointer = isinstance(elem, Pointer)
+        if isinstance(elem, DType):
+            t.dtype = elem
+        t.text = "x".join([*map(str, shape), elem.short if isinstance(elem, DType) else str(elem)])
+        return cls._all.setdefault((elem, shape), t)  # threads may compile at once
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Type, (self.elem, self.shape)
+
+    def __repr__(self) -> str:
+        return f"Type({self.elem!r}, {self.shape!r})"
 
     def __str__(self) -> str:
-        text: str | None = self.__dict__.get("_text")  # a cached_property would take a lock
-        if text is None:
-            elem = self.elem.short if isinstance(self.elem, DType) else str(self.elem)
-            text = self.__dict__["_text"] = "x".join([*map(str, self.shape), elem]) if self.shape else elem
-        return text
-
-    @property
-    def is_tile(self) -> bool:
-        return bool(self.shape)
-
-    @property
-    def is_pointer(self) -> bool:
-        return isinstance(self.elem, Pointer)
-
-    @property
-    def dtype(self) -> DType:
-        """The element type; only for values that are no pointers."""
-        assert isinstance(self.elem, DType)
-        return self.elem
-
-    @cached_property
-    def size(self) -> int:
-        return prod(self.shape)
-
-    @property
-    def rank(self) -> int:
-        return len(self.shape)
+        return self.text
 
     def with_elem(self, elem: Elem) -> Type:
         return Type(elem, self.shape)

@@ -157,8 +157,8 @@ class TileBuilder(Builder):
         """The values, all grown to their common shape."""
         common: tuple[int, ...] = ()
         for v in values:
-            common = broadcast_shapes(common, v.shape)
-        return tuple(self.broadcast_to(v, common) for v in values)
+            common = broadcast_shapes(common, v.type.shape)  # type: ignore[union-attr]
+        return tuple([v if v.type.shape == common else self.broadcast_to(v, common) for v in values])  # type: ignore[union-attr]
 
     # -- types ------------------------------------------------------------------------------------------------------
 
@@ -206,6 +206,8 @@ class TileBuilder(Builder):
     def meet(self, x: Any, y: Any, division: bool = False) -> tuple[Value, Value]:
         """Two numbers in their common type and shape."""
         x, y = self._operand(x), self._operand(y)
+        if isinstance(x, Value) and isinstance(y, Value) and x.type is y.type and not division and not x.type.is_pointer:  # type: ignore[union-attr]
+            return x, y
         dtype = self.common_dtype(x, y, division)
         a, b = (self.cast(v, dtype) if isinstance(v, Value) else self.constant(v, dtype) for v in (x, y))
         return self.broadcast(a, b)  # type: ignore[return-value]
@@ -218,7 +220,7 @@ class TileBuilder(Builder):
     def binary(self, name: str, x: Any, y: Any) -> Value:
         """A Python operator by name: add sub mul truediv floordiv mod pow and or xor lshift rshift eq ne lt le gt ge."""
         x, y = self._operand(x), self._operand(y)
-        if any(isinstance(v, Value) and v.type.is_pointer for v in (x, y)):  # type: ignore[union-attr]
+        if (isinstance(x, Value) and x.type.is_pointer) or (isinstance(y, Value) and y.type.is_pointer):  # type: ignore[union-attr]
             return self._pointer_binary(name, x, y)
         if name == "pow":
             return self._pow(x, y)

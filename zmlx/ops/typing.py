@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from zmlx import dtypes as dt
@@ -42,19 +43,25 @@ def _remedy(kind: str) -> str:
 def same(n: int, kind: str = "number") -> TypeRule:
     """n operands of one type, and a result of that type."""
 
+    accepted: dict[Type, tuple[Type, ...]] = {}
+
     def rule(types: Sequence[Type], attrs: Mapping[str, Any], regions: Sequence[Any]) -> tuple[Type, ...]:
-        _count(types, n)
-        _equal(types)
-        _check(types[0], kind)
-        return (types[0],)
+        found = accepted.get(types[0]) if len(types) == n else None
+        if found is None or types.count(types[0]) != n:
+            _count(types, n)
+            _equal(types)
+            _check(types[0], kind)
+            found = accepted[types[0]] = (types[0],)
+        return found
 
     return rule
 
 
 def compare(types: Sequence[Type], attrs: Mapping[str, Any], regions: Sequence[Any]) -> tuple[Type, ...]:
     """Two operands of one type (numbers or pointers), and int1s of their shape."""
-    _count(types, 2)
-    _equal(types)
+    if len(types) != 2 or types[0] is not types[1]:
+        _count(types, 2)
+        _equal(types)
     return (types[0].with_elem(dt.int1),)
 
 
@@ -88,7 +95,11 @@ def _equal(types: Sequence[Type]) -> None:
 
 def check_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """A tile's shape: powers of two, rank ≤ 4, at most 2^20 elements."""
-    dims = tuple(int(d) for d in shape)
+    return _checked(tuple(map(int, shape)))
+
+
+@cache
+def _checked(dims: tuple[int, ...]) -> tuple[int, ...]:
     for d in dims:
         if d < 1 or d & (d - 1):
             up = 1 << max(0, d - 1).bit_length()
@@ -106,6 +117,7 @@ def check_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return dims
 
 
+@lru_cache(maxsize=1 << 12)
 def broadcast_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape; the shorter is padded with 1s on the left."""
     rank = max(len(a), len(b))

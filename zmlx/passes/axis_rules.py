@@ -29,8 +29,10 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 def _fold(op: Op, infos: list[Info]) -> int | None:
     """The value of an elementwise op of known constants, by its reference semantics."""
-    known = all(i.constant is not None for i in infos) and all(analysed(ty(v)) and not ty(v).is_pointer for v in op.operands)
-    if op.defn.numpy is None or not known:
+    for i in infos:
+        if i.constant is None:
+            return None
+    if op.defn.numpy is None or not all(analysed(ty(v)) and not ty(v).is_pointer for v in op.operands):
         return None
     with np.errstate(all="ignore"):
         arrays = [np.array(i.constant).astype(ty(v).dtype.compute) for i, v in zip(infos, op.operands, strict=True)]
@@ -44,8 +46,8 @@ def elementwise(op: Op, infos: list[Info]) -> Info:
     if folded is not None:
         return uniform(t, constant=folded)
     base = unknown(t)
-    constancy = tuple(map(min, *(i.constancy for i in infos))) if len(infos) > 1 else infos[0].constancy
-    return replace(base, constancy=constancy)
+    constancy = tuple(map(min, *[i.constancy for i in infos])) if len(infos) > 1 else infos[0].constancy
+    return Info(base.contiguity, base.divisibility, constancy, None, base.nonneg)
 
 
 def _with(op: Op, infos: list[Info], contiguity: tuple[int, ...] | None = None, div: Any = None, constancy: Any = None,

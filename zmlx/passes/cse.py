@@ -11,7 +11,9 @@ from zmlx.ir.core import Block, Function, Op, Value
 
 def _attrs(attrs: Mapping[str, Any]) -> Hashable:
     """Attributes as a key that tells 0.0 from -0.0, and True from 1."""
-    return tuple((k, repr(v) if isinstance(v, (bool, float)) else v) for k, v in sorted(attrs.items())) if attrs else ()
+    if not attrs:
+        return ()
+    return tuple([(k, repr(v) if isinstance(v, (bool, float)) else v) for k, v in sorted(attrs.items())])
 
 
 def _region(block: Block) -> Hashable:
@@ -41,7 +43,7 @@ class _Eliminator:
 
     def key(self, op: Op) -> Hashable:
         operands = op.operands
-        if len(operands) > 1 and op.has("commutative") and _ordered(op) and id(operands[0]) > id(operands[1]):
+        if "commutative" in op.traits and len(operands) > 1 and _ordered(op) and id(operands[0]) > id(operands[1]):
             operands = [operands[1], operands[0], *operands[2:]]
         regions = tuple(map(_region, op.regions)) if op.regions else ()
         return op.defn, tuple(operands), _attrs(op.attrs), regions
@@ -50,7 +52,7 @@ class _Eliminator:
         table, mapping, out, added = self.table, self.mapping, [], []
         for op in block.ops:
             if mapping:
-                op.operands = [mapping.get(v, v) for v in op.operands]
+                op.operands = list(map(mapping.get, op.operands, op.operands))
             for region in op.regions:
                 if op.has("structured"):
                     self.block(region)
@@ -58,7 +60,7 @@ class _Eliminator:
                     self.table = {}
                     self.block(region)
                     self.table = table
-            if op.defn.pure:
+            if "pure" in op.traits:
                 key = self.key(op)
                 earlier = table.get(key)
                 if earlier is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.passes.structure import bounds, carried, inits, is_loop
 
+EFFECTS = frozenset({"effect", "writes", "barrier"})
+
 
 class _Liveness:
     """Marks what effects need, from the ops that have one back through operands, branches and loops."""
@@ -31,7 +33,7 @@ class _Liveness:
             self.owner[op] = owner
             for region in op.regions:
                 self.scan(region, op)
-            if not op.has("structured") and (owner is None or not op.has("terminator")) and _effect(op):
+            if "structured" not in op.traits and (owner is None or "terminator" not in op.traits) and _effect(op):
                 self.need(op)
 
     def need(self, op: Op) -> None:
@@ -48,7 +50,7 @@ class _Liveness:
         owner = self.owner[op]
         if owner is not None:
             self.need(owner)
-        if not op.has("structured"):
+        if "structured" not in op.traits:
             for v in op.operands:
                 self.want(v)
             for region in op.regions:  # a combine function is needed whole
@@ -91,11 +93,11 @@ class _Liveness:
         changed = False
         kept = []
         for op in block.ops:
-            if op not in self.needed and not op.has("terminator"):
+            if op not in self.needed and "terminator" not in op.traits:
                 changed = True
                 continue
             kept.append(op)
-            if op.has("structured"):
+            if "structured" in op.traits:
                 changed |= self.trim(op)
                 for region in op.regions:
                     changed |= self.sweep(region)
@@ -122,7 +124,7 @@ class _Liveness:
 
 
 def _effect(op: Op) -> bool:
-    return op.has("effect") or op.has("writes") or op.has("barrier")
+    return not EFFECTS.isdisjoint(op.traits)
 
 
 def run(fn: Function) -> bool:

@@ -9,6 +9,10 @@ from __future__ import annotations
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import Type
 
+# Ops within which reductions are brought together: to look farther for each would take the square of the block's length,
+# and would have results wait for long.
+FAR = 256
+
 
 def run(fn: Function) -> None:
     """Reorders the ops of all blocks, in place."""
@@ -30,7 +34,8 @@ def _gather(ops: list[Op], start: int) -> int:
     group, between, needed = [ops[start]], [], []
     late: set[Value] = set(ops[start].results)  # what follows from a result of the group
     end = start + 1
-    while end < len(ops) and _may_pass(ops[end]):
+    far = min(len(ops), start + FAR)
+    while end < far and _may_pass(ops[end]):
         op = ops[end]
         end += 1
         if late.intersection(op.operands):

@@ -30,11 +30,11 @@ class _Mover:
             home[a] = depth
         for op in block.ops:
             target = depth
-            if op.has("structured"):
+            if "structured" in op.traits:
                 for region in op.regions:
                     self.block(region, floor if is_loop(op) else depth + 1)
-            elif op.defn.pure and floor < depth:
-                target = max([floor, *(home.get(v, 0) for v in op.operands)])
+            elif floor < depth and "pure" in op.traits:
+                target = max([floor, *[home[v] for v in op.operands if v in home]])
                 for region in op.regions:
                     target = max([target, *(home.get(v, 0) for inner in region.walk() for v in inner.operands)])
                 self.moved |= target < depth

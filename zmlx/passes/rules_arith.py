@@ -19,6 +19,7 @@ from zmlx.ops.evaluate import evaluable, evaluate, literal
 from zmlx.passes.constants import constant, defined_by, is_zero, known, number, same
 
 RULES = Rules()
+ELEMENTWISE = frozenset({"elementwise", "pure"})
 Result = Sequence[Value] | None
 
 
@@ -43,7 +44,7 @@ def canonical_number(op: Op, b: Rewriter) -> Result:
 @RULES.rule()
 def fold(op: Op, b: Rewriter) -> Result:
     """An op of constants is a constant."""
-    if not op.defn.elementwise or not op.defn.pure or not op.operands or not isinstance(op.results[0].type.elem, DType):
+    if not op.traits >= ELEMENTWISE or not op.operands or not isinstance(op.results[0].type.elem, DType):
         return None
     for v in op.operands:
         if v.op is None or v.op.defn is not index.constant:
@@ -61,7 +62,7 @@ def fold(op: Op, b: Rewriter) -> Result:
 @RULES.rule()
 def narrow(op: Op, b: Rewriter) -> Result:
     """An op of splats is the splat of a scalar op; an op of broadcasts from one shape is the broadcast of a smaller op."""
-    if not op.defn.elementwise or not op.operands or not _type(op.operands[0]).shape or op.defn is index.hint:
+    if "elementwise" not in op.traits or not op.operands or not op.operands[0].type.shape or op.defn is index.hint:  # type: ignore[union-attr]
         return None
     small: tuple[int, ...] = ()
     for v in op.operands:

@@ -19,7 +19,7 @@ from zmlx.errors import ToolchainError
 
 @dataclass(frozen=True)
 class Level:
-    """One level: its name (as in -march), the features (Linux's names) it adds to the one below, and its flags."""
+    """One level: its name (as in -march where there is one), the features (Linux's names) it adds to the one below, and its flags."""
 
     name: str
     needs: frozenset[str]
@@ -30,12 +30,14 @@ def _level(name: str, needs: str, *more: str) -> Level:
     return Level(name, frozenset(needs.split()), (f"-march={name}", *more))
 
 
-# The x86-64 psABI's levels. Compilers vectorise by 256 bits at v4 unless told otherwise.
+_WIDE = "-mprefer-vector-width=512"  # compilers vectorise by 256 bits at v4 unless told otherwise
+# The x86-64 psABI's levels, and one of ours.
 _X86 = (
     _level("x86-64", ""),
     _level("x86-64-v2", "cx16 popcnt sse4_1 sse4_2 ssse3"),
     _level("x86-64-v3", "avx avx2 bmi1 bmi2 f16c fma abm movbe"),
-    _level("x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl", "-mprefer-vector-width=512"),
+    _level("x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl", _WIDE),
+    Level("x86-64-v4-bf16", frozenset(["avx512_bf16"]), ("-march=x86-64-v4", _WIDE, "-mavx512bf16")),
 )
 _ARM = (_level("armv8-a", "asimd"), _level("armv8.2-a", "atomics crc32 asimdrdm dcpop"))
 # macOS says `hw.optional.<name>: 1`.

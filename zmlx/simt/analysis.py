@@ -19,6 +19,7 @@ from zmlx.passes.axis import AxisInfo
 MANY = object()
 # Estimated cost of an op in simple instructions; above the limit a value with several sinks is kept.
 COST_TRANSCENDENTAL, COST_OTHER = 20, 6
+FREE = frozenset({"view", "constant"})
 KEEP_FLOAT, KEEP_INDEX = 12, 40
 # Loads that are made again rather than kept: neighbours of at least RUN elements, by at most so many sinks.
 RUN, MOST_REREADS = 16, 3
@@ -70,11 +71,12 @@ class Plan:
             for region in op.regions:
                 self.owner[region] = op
                 inner |= self._number(region, depth + 1)
-            if op.has("writes"):
+            if "writes" in op.traits:
                 inner.add(self.roots.get(op.operands[0]))
-            if op.has("barrier"):
+            if "barrier" in op.traits:
                 inner.add(None)
-            self._carry_roots(op)
+            if op.regions:
+                self._carry_roots(op)
             self.writes[block] += [(i, roots) for roots in inner]
             written |= inner
         return written
@@ -83,7 +85,7 @@ class Plan:
         for r in op.results:
             if isinstance(r.type, Type) and r.type.is_pointer and not op.regions:
                 self.roots[r] = self._join([v for v in op.operands if isinstance(v.type, Type) and v.type.is_pointer])
-        if op.has("structured") and op.regions and op.name != "if":
+        if op.regions and op.has("structured") and op.name != "if":
             carried = op.operands[-len(op.results) :] if op.results else []
             for region in op.regions:
                 for arg, init in zip(region.args[-len(carried) :] if carried else [], carried, strict=False):
@@ -92,7 +94,7 @@ class Plan:
 
     def _carry_roots(self, op: Op) -> None:
         """Results of loops and branches point into what their yields point into; a carry that moves between arrays, anywhere."""
-        if not op.regions or not op.has("structured"):
+        if not op.has("structured"):
             return
         for i, r in enumerate(op.results):
             if isinstance(r.type, Type) and r.type.is_pointer:
@@ -236,10 +238,10 @@ class Plan:
 
 
 def _is_lazy(op: Op) -> bool:
-    return op.has("pure") and not op.regions and op.name != "dot" and bool(op.results)
+    return "pure" in op.traits and not op.regions and op.name != "dot" and bool(op.results)
 
 
 def _cost(op: Op) -> int:
-    if op.has("transcendental"):
+    if "transcendental" in op.traits:
         return COST_TRANSCENDENTAL
-    return 0 if op.has("view") or op.has("constant") else 1 if op.has("cheap") else COST_OTHER
+    return 0 if not FREE.isdisjoint(op.traits) else 1 if "cheap" in op.traits else COST_OTHER

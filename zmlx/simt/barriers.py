@@ -61,7 +61,8 @@ class Hazards:
 
     def may_skip(self, before: list[tuple[Roots, Value, Layout | None, bool]]) -> None:
         """Accesses before a loop wait still after it: a loop of no iteration passes none of its barriers."""
-        self.pending = [*(a for a in before if a not in self.pending), *self.pending]
+        now = set(self.pending)
+        self.pending = [*(a for a in before if a not in now), *self.pending]
 
 
 def _meet(a: Roots, b: Roots) -> bool:

@@ -11,6 +11,7 @@ from zmlx.ir.core import Block, Op, Value
 from zmlx.ir.types import Type
 from zmlx.ops import control
 from zmlx.simt.convert import prepare
+from zmlx.simt.halves import Halves
 from zmlx.simt.layout import Layout
 from zmlx.simt.pipeline import Pipeline
 from zmlx.simt.prefetch import Prefetch
@@ -147,20 +148,20 @@ def _enter(low: Lowering) -> None:
 
 def lower_for(low: Lowering, op: Op) -> None:
     bounds = [low.scalar(v) for v in op.operands[:3]]
-    pipe = Pipeline(low, op) if low.target.is_simt else None
+    pipe = (Halves if low.target.matrix else Pipeline)(low, op) if low.target.is_simt else None
     carried = _Carried(low, op, op.operands[3:])
     inits = carried.scalars(op.operands[3:])
     region, ahead = op.regions[0], Prefetch(low, op)
     ahead.start(bounds, inits)
     with pipe.around(bounds, inits) if pipe else nullcontext():
         _enter(low)
-        ring = [low.e.constant(0), low.e.constant(0)] if pipe and pipe.ahead else []
-        names = [region.args[0].name or "i", *(v.name for v in inits), *("stage", "phase")[: len(ring)]]
+        ring = [low.e.constant(0) for _ in pipe.names] if pipe and pipe.ahead else []
+        names = [region.args[0].name or "i", *(v.name for v in inits), *(pipe.names if ring and pipe else ())]
         body = Block([bounds[0].type, *(v.type for v in (*inits, *ring))], names)
         low.scalars[region.args[0]] = body.args[0]
         args, place = body.args[1 : 1 + len(inits)], body.args[1 + len(inits) :]
         around = None
-        if pipe and ring:
+        if pipe and pipe.ahead:
             index = [body.args[0], *args]
             around = _Around(
                 begin=lambda: pipe.begin(bounds, index, place),
@@ -172,6 +173,8 @@ def lower_for(low: Lowering, op: Op) -> None:
         low.e.loc = op.loc
         new = low.e.create(control.for_, [*bounds, *inits, *ring], op.attrs, [body])
         carried.bind(op.results, new.results[: len(inits)])
+        for v, name in zip(new.results[len(inits) :], names[1 + len(inits) :], strict=True):
+            v.name = name
 
 
 def lower_while(low: Lowering, op: Op) -> None:
@@ -217,7 +220,7 @@ def lower_if(low: Lowering, op: Op) -> None:
         after.append((low.scratch.state(), low.hazards.pending))
         blocks.append(block)
     low.scratch.restore(*(state for state, _ in after))
-    low.hazards.pending = [x for _, p in after for x in p]
+    low.hazards.pending = list(dict.fromkeys(x for _, p in after for x in p))  # both hold what came before
     low.e.loc = op.loc
     new = low.e.create(control.if_, [low.scalar(op.operands[0])], op.attrs, blocks)
     rest = iter(new.results)

@@ -16,8 +16,8 @@ from zmlx.simt.analysis import Plan
 class Decision:
     """One choice of the lowering.
 
-    kind    "load", "store", "atomic", "rows", "reduce", "scan", "dot", "convert", "stages", "ahead", "early", "mask", "wait" or
-            "barrier"
+    kind    "load", "store", "atomic", "rows", "reduce", "scan", "dot", "convert", "stages", "ahead", "early", "late", "mask",
+            "wait" or "barrier"
     op      the op of the Tile IR it is about; of a conversion: what made the tile, None for an argument of a region
     loc     the place on whose behalf code was emitted at the time
     facts   by kind: layouts, widths and the like, as the lowering names them

@@ -2,46 +2,50 @@
 
 An operand is a tile like any other, wanted in the layout that the product asks of it. Where its elements are at hand (in
 registers of this layout, or in memory and of use to one simdgroup only) each lane takes its own; else pieces of the operand
-along k pass through threadgroup memory, which all simdgroups read.
+along k pass through threadgroup memory, which all simdgroups read: two at a time where there is room, so that the next one is on
+its way while one is multiplied. In a loop that is the next iteration's (`halves`).
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from zmlx import dtypes as dt
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
-from zmlx.ops import compare, simt_matrix, simt_mma
-from zmlx.simt.convert import prepare
-from zmlx.simt.fragments import TENSOR, Fragments, warps, why_no_tensor
-from zmlx.simt.frame import Frame
-from zmlx.simt.layout import Coords, Layout, blocked, register_map
-from zmlx.simt.shared import element_bytes
+from zmlx.ops import simt_matrix
+from zmlx.simt.fragments import TENSOR, Fragments, choose, warps, why_no_tensor
+from zmlx.simt.operand_metal import Operand
 
 if TYPE_CHECKING:
+    from zmlx.simt.halves import Early
     from zmlx.simt.lower import Lowering
 
-PAD_BYTES = 16  # behind each staged row: rows begin at different banks, and vectors stay aligned
 WISHED_BYTES = 20 * 1024  # of threadgroup memory at most: a core with more than one program does not wait at barriers
+MOST_FETCHED = 128  # bytes of a thread's registers for the pieces that are under way
 MOST_UNROLLED = 8  # steps along k, where nothing asks for more
 
 
 def lower(low: Lowering, op: Op, kind: Fragments) -> bool:
     """Emits the product; False, with nothing emitted, where no piece of it fits into threadgroup memory."""
     e, result = low.e, op.results[0]
-    a, b, acc = op.operands
+    a, _, acc = op.operands
     assert isinstance(result.type, Type) and isinstance(a.type, Type)
     layout, depth = low.place.product(op), a.type.shape[1]
-    sides = [_Operand(low, v, kind, layout, depth, side) for side, v in enumerate((a, b))]
+    early = low.early.get(op)
+    sides = early.now() if early else operands(low, op)
     staged = [s for s in sides if s.staged]
-    piece = _piece(low, staged, depth, kind.depth)
-    if piece is None:
+    chosen = (early.piece, 2) if early else pieces(low, op, staged, depth)
+    if chosen is None:
         return False
+    piece, halves = chosen
     held = not sides[0].staged and sides[0].kept
     low.decided(
         "dot", op, layout=layout, path=kind.path, warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece,
-        turned=[s.side for s in sides if s.turned], no_tensor=why_no_tensor(op, low.target),
+        turned=[s.side for s in sides if s.turned], no_tensor=why_no_tensor(op, low.target), halves=halves,
+        early=[s.side for s in early.staged] if early else [],
+        held_bytes=sum(n * s.bytes for s, n in early.held) if early else 0, fixed=[s.side for s in early.fixed] if early else [],
     )  # fmt: skip
     total = result.type.dtype
     out = low.materialise(acc, layout, into=e.alloc(total, layout.registers, "register", result.name or "acc"))
@@ -53,10 +57,14 @@ def lower(low: Lowering, op: Op, kind: Fragments) -> bool:
             e.set(sums, frame.register(each), e.constant(0.0, dt.float32))
     for s in sides:
         s.enter()
-    with low.scratch.arrays([(s.elem, s.size, "ab"[s.side]) for s in staged]) as arrays:
-        for s, array in zip(staged, arrays, strict=True):
+    own = [s for s in staged if s.shared is None]
+    with low.scratch.arrays([(s.elem, s.size * (halves if piece < depth else 1), "ab"[s.side]) for s in own]) as arrays:
+        for s, array in zip(own, arrays, strict=True):
             s.shared = array
-        _pieces(low, kind, sides, sums, depth, piece)
+        if halves == 2:
+            _in_halves(low, sides, sums, depth, piece, early)
+        else:
+            _one_by_one(low, sides, sums, depth, piece)
     if sums is not out:
         with low.nest(layout) as frame:
             r = frame.register(each)
@@ -65,219 +73,132 @@ def lower(low: Lowering, op: Op, kind: Fragments) -> bool:
     return True
 
 
-def _piece(low: Lowering, staged: list[_Operand], depth: int, least: int) -> int | None:
+def operands(low: Lowering, op: Op) -> list[Operand]:
+    """Both operands of a product, as they are when this is called."""
+    depth: int = op.operands[0].type.shape[1]  # type: ignore[union-attr]
+    kind = choose(op, low.target)
+    assert kind is not None
+    return [Operand(low, v, kind, low.place.product(op), depth, side) for side, v in enumerate(op.operands[:2])]
+
+
+def pieces(low: Lowering, op: Op, staged: list[Operand], depth: int) -> tuple[int, int] | None:
+    """The length of a piece of k, and how many pieces threadgroup memory holds: two where there are several, and it has room."""
+    single = single_piece(low, staged, depth)
+    if single is None:
+        return None
+    if not staged or single == depth:
+        return single, 1
+    double = _piece(low, staged, depth, 2)
+    why = ""
+    if stages(low, op) == 1 or low.single:
+        why = "others" if low.single else "asked"
+    elif double is None or 2 * double < single:
+        why = "memory"
+    elif stages(low, op) is None and sum(s.fetched_bytes for s in staged) > MOST_FETCHED:
+        why = "registers"
+    elif double is not None:
+        low.halves = True
+        return double, 2
+    low.decided("late", op, side=None, why=why)
+    for s in staged:
+        s.choose(single)
+    return single, 1
+
+
+def single_piece(low: Lowering, staged: list[Operand], depth: int) -> int | None:
+    """The length of a piece where threadgroup memory holds one of them; None where none fits."""
+    return _piece(low, staged, depth, 1)
+
+
+def stages(low: Lowering, op: Op) -> int | None:
+    """The user's wish for the innermost loop around a product, or for the whole kernel."""
+    owner = low.plan.owner.get(low.plan.block_of[op])
+    while owner is not None and owner.name != "for":
+        owner = low.plan.owner.get(low.plan.block_of[owner])
+    return (owner.attrs.get("num_stages") if owner is not None else None) or low.num_stages
+
+
+def _piece(low: Lowering, staged: list[Operand], depth: int, halves: int) -> int | None:
     """The longest piece of k that leaves threadgroup memory to other programs, or else one that fits at all."""
     for limit in (min(WISHED_BYTES, low.target.stage_bytes), low.target.stage_bytes):
         piece = depth
-        while piece >= least:
+        while piece >= (staged[0].kind.depth if staged else 1):
             for s in staged:
                 s.choose(piece)
-            if sum(-(-s.size * element_bytes(s.elem) // 16) * 16 for s in staged) <= limit:
+            if halves * sum(s.bytes for s in staged) <= limit:
                 return piece
             piece //= 2
     return None
 
 
-def _pieces(low: Lowering, kind: Fragments, sides: list[_Operand], out: Value, depth: int, piece: int) -> None:
+def _in_halves(low: Lowering, sides: list[Operand], out: Value, depth: int, piece: int, early: Early | None) -> None:
+    """Threadgroup memory holds two pieces. While one is multiplied the next is fetched, and written to the other half.
+
+    One barrier a piece: whoever passed it has multiplied the piece before, whose half may be written, and has written this one.
+    """
+    e, count, held = low.e, depth // piece, [s for s, _ in early.held] if early else []
+    turning = [s for s in sides if s.staged and not (early and s in early.fixed)]
+    late = [s for s in turning if s not in held]
+    for s in late:
+        s.write(0)
+    with e.loop(0, count - 1, _outer_kind(sides), "piece") if count > 1 else nullcontext() as which:
+        if which is not None:
+            following = e.add(which, 1)
+            for s in turning:
+                s.room()
+                s.fetch(following)
+            low.barrier("shared")
+            for s in turning:
+                s.start = _half(low, which, s.size)
+            _multiply(low, sides, out, which, piece)
+            for s in turning:
+                s.write(following, _half(low, following, s.size), fetched=True)
+    for s in turning:
+        s.start = early.start(s) if early and s not in late else (count - 1) % 2 * s.size
+    if early:
+        early.fetch()
+    if count > 1 or late or low.scratch.fresh:
+        low.barrier("shared")
+    _multiply(low, sides, out, count - 1, piece)
+    if early:
+        early.write()
+
+
+def _half(low: Lowering, which: Value | int, size: int) -> Value | int:
+    """Where a piece begins."""
+    return which % 2 * size if isinstance(which, int) else low.e.mul(low.e.bits(which, 0, 1, 32), size)
+
+
+def _one_by_one(low: Lowering, sides: list[Operand], out: Value, depth: int, piece: int) -> None:
     e, staged = low.e, [s for s in sides if s.staged]
-    steps = piece // kind.depth
-    # What is in registers is chosen by known indices: loops over it vanish.
-    walk = "unroll" if any(s.kept and not s.staged for s in sides) or steps <= MOST_UNROLLED else "serial"
-    with e.loop(0, depth // piece, "unroll" if any(s.kept for s in sides) else "serial", "piece") as which:
+    with e.loop(0, depth // piece, _outer_kind(sides), "piece") as which:
         if staged and piece < depth:
             low.barrier("shared")
         for s in staged:
-            s.stage(which)
+            s.write(which)
         if staged:
             low.barrier("shared")
-        with e.loop(0, steps, walk, "step") as step:
-            if steps > 1:  # else a compiler that unrolls the loop may fetch all steps' fragments first, and run out of registers
-                e.create(simt_matrix.fragment_fence)
-            left, right = (s.fragments(which, step, piece) for s in sides)
-            with e.loop(0, sides[0].count, "unroll", "i") as i, e.loop(0, sides[1].count, "unroll", "j") as j:
-                each = [s.registers for s in sides]
-                at = e.mul(e.add(e.mul(i, sides[1].count), j), kind.rows * kind.columns // low.target.lanes)
-                places = [(out, at), (left, e.mul(i, each[0])), (right, e.mul(j, each[1]))]
-                operands = [v for array, index in places for v in (array, e.as_value(index))]
-                if kind is TENSOR:
-                    e.create(simt_matrix.tensor_mac, operands, {"left": int(sides[0].turned), "right": int(sides[1].turned)})
-                else:
-                    e.create(simt_matrix.fragment_mac, operands)
+        _multiply(low, sides, out, which, piece)
 
 
-class _Operand:
-    """One operand on its way into fragments.
-
-    at      the layout in which its elements are multiplied
-    kept    whether some of them are in registers already
-    staged  whether they pass through threadgroup memory; then `home` says how threads share the writing
-    turned  whether its fragments are transposes: a lane's neighbours lie down its columns then, as they do in memory
-    count   instructions of a warp across the product
-    """
-
-    def __init__(self, low: Lowering, value: Value, kind: Fragments, product: Layout, depth: int, side: int) -> None:
-        self.low, self.value, self.kind, self.side, self.k = low, value, kind, side, 1 - side
-        self.elem: dt.DType = value.type.dtype  # type: ignore[union-attr]
-        self.shape: Coords = value.type.shape  # type: ignore[union-attr]
-        self.at = kind.operand(product, depth, side)
-        inner = len(kind.inner)
-        self.across = [i for i, b in enumerate(self.at.reg) if i >= inner and b[side]]
-        self.along = [i for i, b in enumerate(self.at.reg) if i >= inner and b[self.k]]
-        self.registers = kind.depth * (kind.columns if side else kind.rows) // low.target.lanes  # of one instruction
-        self.count = (1 << inner + len(self.across)) // self.registers
-        self.loads, kept = _reach(low, value, self.at)
-        self.kept = bool(kept)
-        readers = 1 << sum(not any(b) for b in self.at.warp)
-        self.staged = not all(kept) or (bool(self.loads) and readers > 1)
-        self.neighbours = [_run(low, value, d) for d in range(2)]
-        self.fast = 0 if self.neighbours[0] > self.neighbours[1] else 1  # along which rows of threadgroup memory lie: as in memory
-        self.turned = kind is TENSOR and self.fast == 0 and (self.staged or not self.kept)
-        if self.turned:
-            self.at = kind.operand(product, depth, side, turned=True)
-        self.shared: Value | None = None
-
-    def choose(self, piece: int) -> None:
-        """Fixes how a piece of this length is staged."""
-        self.piece = piece
-        extent = [piece if d == self.k else n for d, n in enumerate(self.shape)]
-        self.width = extent[self.fast] + PAD_BYTES // element_bytes(self.elem)
-        self.size = extent[1 - self.fast] * self.width
-        held = _kept_layout(self.low, self.value) if self.kept else None
-        home = held or self._spread((extent[0], extent[1]), self.neighbours[self.fast])
-        most = PAD_BYTES // element_bytes(self.elem)
-        self.inner = [i for i in range(_walked(home.reg, self.fast)) if 1 << i < min(most, extent[self.fast]) and not any(home.flip)]
-        self.runs = [r for r in ([i for i in run if i not in self.inner] for run in home.runs) if r]
-        top = [b for b in (self.at.reg[i] for i in self.along) if b[self.k] >= piece] if held is None else []
-        self.guarded = held is not None and piece < self.shape[self.k]
-        self.chosen = list(range(len(home.reg), len(home.reg) + len(top)))
-        self.home = Layout(self.shape, (*home.reg, *top), home.lane, home.warp, home.flip)
-
-    def _spread(self, extent: tuple[int, int], run: int) -> Layout:
-        """A piece over all threads, with vectors and neighbouring lanes along its rows in memory."""
-        low, flipped = self.low, self.fast == 0
-        lane_bits, warp_bits = low.place.lane_bits, low.place.warp_bits
-        most = max(1, low.target.vector_bytes // element_bytes(self.elem))
-        wide = min(run, most, max(1, extent[0] * extent[1] >> (lane_bits + warp_bits)))
-        shape = extent[::-1] if flipped else extent
-        layout = blocked(shape, (1, wide), (32, 32), lane_bits, warp_bits)
-        return layout.map(extent, lambda c: c[::-1]) if flipped else layout
-
-    def enter(self) -> None:
-        """Before the loops: the order of memory accesses, and conversions of what is kept."""
-        for load, _ in self.loads:
-            self.low.hazards.access(load, None)
-        prepare(self.low, [(self.value, self.home if self.staged else self.at)])
-        self.root = Frame(self.low, None, 0, (), self.low.e.block)
-
-    def _place(self, frame: Frame, layout: Layout) -> Value | int:
-        """Where the current element of a piece is in threadgroup memory."""
-        local = layout.map(layout.shape, lambda c: tuple(x % self.piece if d == self.k else x for d, x in enumerate(c)))
-        e = self.low.e
-        return e.add(e.mul(frame.coordinate(local, 1 - self.fast), self.width), frame.coordinate(local, self.fast))
-
-    def stage(self, which: Value | int) -> None:
-        """Writes a piece to threadgroup memory."""
-        low, e = self.low, self.low.e
-        assert self.shared is not None
-        with e.guard(low.owner(self.home)):
-            outer = Frame(low, self.root, which, self.chosen, e.block)
-            with low.levels(outer, self.runs) as frame, e.on_behalf_of(self.value), e.guard(self._inside(frame, which)):
-                if not self.inner:
-                    e.set(self.shared, self._place(frame, self.home), frame.eval(self.value, self.home))
-                    return
-                vector = e.alloc(self.elem, 1 << len(self.inner), "register", self.value.name)
-                with low.levels(frame, [self.inner]) as each:
-                    e.set(vector, each.as_index(), each.eval(self.value, self.home))
-                at = e.as_value(self._place(frame, self.home))
-                e.create(simt_mma.put, [self.shared, at, vector], {"width": 1 << len(self.inner)})
-
-    def _inside(self, frame: Frame, which: Value | int) -> Value | None:
-        """Whether the current element of a tile that threads hold whole lies in the piece."""
-        if not self.guarded:
-            return None
-        e, k = self.low.e, self.low.e.as_value(frame.coordinate(self.home, self.k))
-        bits = self.shape[self.k].bit_length() - 1
-        first = self.piece.bit_length() - 1
-        return e.value(compare.eq, e.bits(k, first, bits - first, bits), e.as_value(which))
-
-    def fragments(self, which: Value | int, step: Value | int, piece: int) -> Value:
-        """The warp's fragments at one step along k, one after the other across the product."""
-        low, e, at = self.low, self.low.e, self.at
-        array = e.alloc(self.elem, self.registers * self.count, "register", "ab"[self.side])
-        first = len(self.kind.inner)
-        wide = _walked(at.reg[:first], self.fast)
-        inside = (piece // self.kind.depth).bit_length() - 1
-        outer = Frame(low, self.root, which, self.along[inside:], e.block)
-        outer = Frame(low, outer, step, self.along[:inside], e.block)
-        held = [*range(first), *self.across]  # register bits in the order of the array
-        places = tuple(1 << held.index(i) if i in held else 0 for i in range(len(at.reg)))
-        with low.levels(outer, [[*self.across, *range(wide, first)]]) as frame, e.on_behalf_of(self.value):
-            if self.shared is not None and wide:
-                operands = [self.shared, self._place(frame, at), array, frame.register((places, 0))]
-                e.create(simt_mma.take, [e.as_value(x) for x in operands], {"width": 1 << wide})
-                return array
-            with low.levels(frame, [list(range(wide))]) as each:
-                value = each.eval(self.value, at) if self.shared is None else e.get(self.shared, self._place(each, at))
-                e.set(array, each.register((places, 0)), value)
-        return array
+def _outer_kind(sides: list[Operand]) -> str:
+    # What is in registers is chosen by known indices: loops over it vanish.
+    return "unroll" if any(s.kept for s in sides) else "serial"
 
 
-def _reach(low: Lowering, value: Value, layout: Layout) -> tuple[list[tuple[Op, Layout]], list[bool]]:
-    """The loads below a tile, with the layouts that it asks of them, and for each kept tile whether its registers serve."""
-    loads: list[tuple[Op, Layout]] = []
-    kept: list[bool] = []
-    seen: set[tuple[Value, Layout]] = set()
-    stack = [(value, layout)]
-    while stack:
-        item = stack.pop()
-        v, wanted = item
-        if item in seen or not v.type.shape:  # type: ignore[union-attr]
-            continue
-        seen.add(item)
-        op = v.op
-        if v in low.homes:
-            kept.append(any(register_map(home, wanted) is not None for home, _ in low.homes[v]))
-        elif op is not None and op.name != "splat":
-            if op.name == "load":
-                loads.append((op, wanted))
-            inner = low.pull_back(op, wanted, v) if op.has("view") else wanted
-            stack += [(x, inner) for x in op.operands]
-    return loads, kept
-
-
-def _run(low: Lowering, value: Value, dim: int) -> int:
-    """How many neighbours in memory some load below a tile finds along one of its dimensions."""
-    shape: Coords = value.type.shape  # type: ignore[union-attr]
-    bits = tuple(tuple(1 << i if d == dim else 0 for d in range(2)) for i in range(shape[dim].bit_length() - 1))
-    return max((_neighbours(low, op, layout) for op, layout in _reach(low, value, Layout(shape, bits, (), ()))[0]), default=1)
-
-
-def _neighbours(low: Lowering, load: Op, layout: Layout) -> int:
-    pointer, best = load.operands[0], 1
-    if pointer not in low.axes:
-        return best
-    for d in range(len(layout.shape)):
-        best = max(best, min(1 << _walked(layout.reg, d), low.axes[pointer].contiguity[d]))
-    return best
-
-
-def _walked(reg: tuple[Coords, ...], dim: int) -> int:
-    """How many of the first register bits walk one dimension element by element."""
-    count = 0
-    while count < len(reg) and reg[count] == tuple(1 << count if d == dim else 0 for d in range(len(reg[count]))):
-        count += 1
-    return count
-
-
-def _kept_layout(low: Lowering, value: Value) -> Layout | None:
-    """A layout of a tile that asks for no conversion of what is kept below it; None where none is known."""
-    if value in low.homes:
-        return low.homes[value][0][0]
-    op = value.op
-    if op is None or (op.has("view") and op.name != "trans"):
-        return None
-    for x in op.operands:
-        layout = _kept_layout(low, x) if x.type.shape == op.operands[0].type.shape else None  # type: ignore[union-attr]
-        if layout is not None:
-            return layout.map(layout.shape[::-1], lambda c: c[::-1]) if op.name == "trans" else layout
-    return None
+def _multiply(low: Lowering, sides: list[Operand], out: Value, which: Value | int, piece: int) -> None:
+    e, kind = low.e, sides[0].kind
+    steps = piece // kind.depth
+    walk = "unroll" if any(s.kept and not s.staged for s in sides) or steps <= MOST_UNROLLED else "serial"
+    with e.loop(0, steps, walk, "step") as step:
+        if steps > 1:  # else a compiler that unrolls the loop may fetch all steps' fragments first, and run out of registers
+            e.create(simt_matrix.fragment_fence)
+        left, right = (s.fragments(which, step, piece) for s in sides)
+        with e.loop(0, sides[0].count, "unroll", "i") as i, e.loop(0, sides[1].count, "unroll", "j") as j:
+            at = e.mul(e.add(e.mul(i, sides[1].count), j), kind.rows * kind.columns // low.target.lanes)
+            places = [(out, at), (left, e.mul(i, sides[0].registers)), (right, e.mul(j, sides[1].registers))]
+            each = [v for array, index in places for v in (array, e.as_value(index))]
+            if kind is TENSOR:
+                e.create(simt_matrix.tensor_mac, each, {"left": int(sides[0].turned), "right": int(sides[1].turned)})
+            else:
+                e.create(simt_matrix.fragment_mac, each)

@@ -32,8 +32,8 @@ class Frame:
 
     def level(self, layout: Layout) -> Frame:
         """The outermost frame that knows every register bit on which the layout's coordinates depend."""
-        frame = self
-        while frame.parent is not None and not any(any(layout.reg[b]) for b in frame.bits if b < len(layout.reg)):
+        frame, moving = self, layout.moving
+        while frame.parent is not None and moving.isdisjoint(frame.bits):
             frame = frame.parent
         return frame
 
@@ -103,14 +103,20 @@ class Frame:
         if not value.type.shape:  # type: ignore[union-attr]
             return self.low.scalar(value)
         frame = self.level(layout)
-        if frame is not self:
-            with self.low.e.at(frame.block):
-                return frame.eval(value, layout)
         key = (value, layout)
-        if key not in self.memo:
-            with self.low.e.on_behalf_of(value):
-                self.memo[key] = self._compute(value, layout)
-        return self.memo[key]
+        found = frame.memo.get(key)
+        if found is None:
+            e, op = self.low.e, value.op
+            saved = e.block, e.loc
+            if frame is not self:
+                e.block = frame.block
+            if op is not None and op.loc is not None:
+                e.loc = op.loc
+            try:
+                found = frame.memo[key] = frame._compute(value, layout)
+            finally:
+                e.block, e.loc = saved
+        return found
 
     def _compute(self, value: Value, layout: Layout) -> Value:
         low, e, op = self.low, self.low.e, value.op
@@ -122,6 +128,9 @@ class Frame:
                     return e.get(array, self.register(table))
             raise AssertionError(f"{value} was not converted to {layout} before the loop")
         assert op is not None
+        if (value, layout) in low.fetched:
+            array, places = low.fetched[value, layout]
+            return e.get(array, self.register(places))
         if op.name == "load":
             return low.load_element(self, op, layout)
         if op.name == "splat":
@@ -131,7 +140,7 @@ class Frame:
             return self._named(e.as_value(out), value)
         if op.name in ("join", "cat"):
             return self._choose(op, layout, value)
-        if op.has("view"):
+        if "view" in op.traits:
             return self.eval(op.operands[0], low.pull_back(op, layout, value))
         if op.name == "hint":
             return self.eval(op.operands[0], layout)
@@ -167,16 +176,16 @@ def _is_zero(v: Value) -> bool:
 def walk(e: Emit, index: Value | int, bases: Sequence[int]) -> list[Value | int]:
     """The contributions of an index whose bits contribute `bases`: one product for each run of doubling bases."""
     out: list[Value | int] = []
-    i = 0
-    while i < len(bases):
+    i, n = 0, len(bases)
+    while i < n:
         j = i + 1
         if bases[i]:
-            while j < len(bases) and bases[j] == 2 * bases[j - 1]:
+            while j < n and bases[j] == 2 * bases[j - 1]:
                 j += 1
             if isinstance(index, int):
                 part: Value | int = (index >> i) & ((1 << (j - i)) - 1)
             else:
-                part = e.bits(index, i, j - i, len(bases))
+                part = e.bits(index, i, j - i, n)
             out.append(e.mul(part, bases[i]))
         i = j
     return out

@@ -42,6 +42,11 @@ class Layout:
         return 1 << len(self.reg)
 
     @cached_property
+    def moving(self) -> frozenset[int]:
+        """Register bits on which the coordinates depend."""
+        return frozenset(i for i, basis in enumerate(self.reg) if any(basis))
+
+    @cached_property
     def replicated(self) -> bool:
         """Whether several threads hold the same element."""
         return any(not any(b) for b in (*self.lane, *self.warp))
@@ -97,6 +102,7 @@ def flat(coords: Coords, shape: Coords) -> int:
     return index
 
 
+@lru_cache(maxsize=1 << 12)
 def register_map(home: Layout, wanted: Layout) -> tuple[tuple[int, ...], int] | None:
     """How to find the registers of `wanted` in those of `home`, in the same thread.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zmlx.errors import CompilationError
 from zmlx.ir.core import Block, Function, Op, Param, Value
@@ -36,15 +36,26 @@ from zmlx.simt.staging import Image
 from zmlx.simt.views import pull_back
 from zmlx.targets.target import Target
 
+if TYPE_CHECKING:
+    from zmlx.simt.halves import Early
+
 
 class Lowering:
     """The state of one kernel's lowering; the algorithms of structured ops are in the sibling modules."""
 
-    def __init__(self, fn: Function, target: Target, num_warps: int, num_stages: int | None = None, record: Record | None = None) -> None:
+    def __init__(
+        self, fn: Function, target: Target, num_warps: int, num_stages: int | None = None, record: Record | None = None,
+        single: bool = False,
+    ) -> None:  # fmt: skip
+        # single: threadgroup memory holds one piece of an operand at a time, else two where that seems to fit (`halves`: somewhere).
+        self.single, self.halves = single, False
         self.fn, self.target, self.num_stages, self.record = fn, target, num_stages, record
         self.num_warps = num_warps if target.is_simt else 1
         self.axes = analyse(fn, bases=target.vector_bytes or 1)
         self.plan = Plan(fn, self.axes, not target.is_simt, lambda product: tensor.fits(product, target.dialect))
+        if record is not None:
+            record.decisions.clear()
+            record.axes, record.plan = self.axes, self.plan
         self.place = Placement(fn, self.plan, self.axes, target, self.num_warps)
         self.body = Block([p.value.type for p in fn.params], [p.name for p in fn.params])
         self.scalars: dict[Value, Value] = dict(zip((p.value for p in fn.params), self.body.args, strict=True))
@@ -54,6 +65,9 @@ class Lowering:
         self.e = Emit(self.body)
         self.scratch = Scratch(self)
         self.staged: dict[object, Image] = {}  # operands of products that a loop keeps in shared memory
+        # Loads that an operand of a product needs in a layout, made before: an array, and where in it `Frame.register` finds them.
+        self.fetched: dict[tuple[Value, Layout], tuple[Value, tuple[tuple[int, ...], int]]] = {}
+        self.early: dict[Op, Early] = {}  # products whose operands a loop fetches an iteration ahead
         self.flight = Flight(self)
         self.following: dict[Op, Callable[[], None]] = {}  # what is emitted once a product has been started
         self.hazards = Hazards(self)
@@ -79,7 +93,7 @@ class Lowering:
     def lower_block(self, block: Block) -> None:
         """Emits a block's ops; its terminator is left to the owner."""
         for op in block.ops:
-            if op.has("terminator") and op.name != "return":
+            if "terminator" in op.traits and op.name != "return":
                 break
             self.e.loc = op.loc
             try:
@@ -89,7 +103,7 @@ class Lowering:
         self.flush_kept()
 
     def lower_op(self, op: Op) -> None:
-        tiles = [v for v in (*op.operands, *op.results) if isinstance(v.type, Type) and v.type.is_tile]
+        tiles = [v for v in (*op.operands, *op.results) if v.type.is_tile]  # type: ignore[union-attr]
         if op.name in _SINKS:
             self.flush_kept()
             _SINKS[op.name](self, op)
@@ -278,9 +292,11 @@ def lower(fn: Function, target: Target, num_warps: int, num_stages: int | None =
     if target.is_simt:
         gather.run(fn)
     low = Lowering(fn, target, num_warps, num_stages, record)
-    if record is not None:
-        record.axes, record.plan = low.axes, low.plan
-    return low.run()
+    out = low.run()
+    if low.halves and low.scratch.peak > target.shared_bytes:
+        low = Lowering(fn, target, num_warps, num_stages, record, single=True)
+        out = low.run()
+    return out
 
 
 def _return(low: Lowering, op: Op) -> None:

@@ -40,6 +40,7 @@ class Ahead:
 class Pipeline:
     """The stages of one loop. `increments`: what each carried scalar grows by, None where that is not known."""
 
+    names = ("stage", "phase")  # of the scalars that say where in the ring an iteration is
     ring: Value | None = None
     going_on: Value | None = None  # the accumulator of the product that may still go on when an iteration starts
 

@@ -30,13 +30,15 @@ class Placement:
         self._known: dict[Value, Layout | None] = {}
         self._vector: dict[Coords, int] = {}
         # Products whose rows are summed, as the scores of attention, keep these within few warps.
-        self._rows_first = any(op.name == "reduce" and _rank(op.operands[0]) == 2 and op.attrs["axis"] % 2 for op in fn.walk())
+        ops = list(fn.walk())
+        self._rows_first = any(_rank(op.operands[0]) == 2 and op.attrs["axis"] % 2 for op in ops if op.name == "reduce")
         if target.is_simt:
-            for op in fn.walk():
-                if op.has("reads") or op.has("writes"):
+            for op in ops:
+                if "reads" in op.traits or "writes" in op.traits:
                     self._note_vector(op.operands[0])
-            for op in fn.walk():
-                self._carries(op)
+            for op in ops:
+                if op.regions:
+                    self._carries(op)
 
     def _note_vector(self, pointer: Value) -> None:
         t = pointer.type

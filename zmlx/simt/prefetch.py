@@ -7,16 +7,15 @@ by default CUDA kernels do it where few registers suffice. Loops around products
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zmlx import dtypes as dt
 from zmlx.ir.core import Op, Value
-from zmlx.ops import arith, compare
+from zmlx.ops import compare
 from zmlx.simt import vectors
 from zmlx.simt.convert import prepare
+from zmlx.simt.later import Later
 from zmlx.simt.layout import Layout
 from zmlx.simt.vectors import item
 
@@ -37,16 +36,11 @@ class Ahead:
 
 
 class Prefetch:
-    """The loads of one `for` loop that are made ahead. `grows`: what each argument of the body grows by, where that is known."""
+    """The loads of one `for` loop that are made ahead."""
 
     def __init__(self, low: Lowering, op: Op) -> None:
         self.low, self.op, self.region = low, op, op.regions[0]
-        self.grows: dict[Value, Value] = {self.region.args[0]: op.operands[2]}
-        for arg, end in zip(self.region.args[1:], self.region.terminator.operands, strict=True):
-            if end.op is not None and end.op.defn is arith.add and not end.type.shape and arg in end.op.operands:  # type: ignore[union-attr]
-                by = end.op.operands[1] if end.op.operands[0] is arg else end.op.operands[0]
-                if not self._inside(by) or (by.op is not None and by.op.has("constant")):
-                    self.grows[arg] = by
+        self.later = Later(low, op)
         self.loads = self._choose()
 
     def _choose(self) -> list[Ahead]:
@@ -57,9 +51,6 @@ class Prefetch:
         found = [a for o in self.region.ops if o.name == "load" and (a := self._ahead(o)) is not None]
         size = sum(a.layout.registers * item(a.op.operands[0]).itemsize for a in found)
         return found if asked or size <= FEW else []
-
-    def _inside(self, v: Value) -> bool:
-        return v in self.region.args or (v.op is not None and self.low.plan.block_of.get(v.op) is self.region)
 
     def _ahead(self, op: Op) -> Ahead | None:
         low, value = self.low, op.results[0]
@@ -79,9 +70,9 @@ class Prefetch:
         while stack:
             v = stack.pop()
             if v in self.region.args:
-                if v not in self.grows:
+                if v not in self.later.grows:
                     return None
-            elif self._inside(v):
+            elif self.later.inside(v):
                 op = v.op
                 assert op is not None
                 if not op.has("pure") or op.regions or op.name == "dot" or v in self.low.plan.kept:
@@ -115,41 +106,16 @@ class Prefetch:
             with e.loop(0, a.layout.registers, "unroll") as i:
                 e.set(array, i, e.get(a.array, i))
             here.append((a, array))
-        # In 64 bits: the step behind the last one may not fit.
-        index, high, step = (e.convert(v, dt.int64) for v in (args[0], bounds[1], bounds[2]))
-        with e.guard(e.value(compare.lt, e.value(arith.add, index, step), high)):
-            scalars = [v for v in self.region.args if not v.type.shape]  # type: ignore[union-attr]
-            later = [self._later(arg, v) for arg, v in zip(scalars, args, strict=True)]
-            with self._bound(later):
-                self._fetch()
+        with e.guard(self.later.exists(bounds, args[0])), self._bound(self.later.next(args)):
+            self._fetch()
         for a, array in here:
             low.homes[a.op.results[0]] = [(a.layout, array)]
             low.decided("ahead", a.op)
-
-    def _later(self, arg: Value, v: Value) -> Value:
-        by = self.grows.get(arg)
-        if by is None:
-            return v  # nothing that is loaded ahead follows from it
-        e = self.low.e
-        constant = by.op is not None and by.op.has("constant")
-        step = e.constant(by.op.attrs["value"], by.op.attrs["type"]) if constant else self.low.scalar(by)  # type: ignore[union-attr]
-        return e.value(arith.add, v, e.convert(step, v.type.dtype))  # type: ignore[union-attr]
 
     def _fetch(self) -> None:
         for a in self.loads:
             if not vectors.load_tile(self.low, a.op, a.layout, a.array):
                 self.low.materialise(a.op.results[0], a.layout, into=a.array)
 
-    @contextmanager
-    def _bound(self, values: list[Value]) -> Iterator[None]:
-        """The body's scalars as they are in another iteration."""
-        low, before = self.low, dict(self.low.scalars)
-        scalars = [v for v in self.region.args if not v.type.shape]  # type: ignore[union-attr]
-        low.scalars.update(zip(scalars, values, strict=True))
-        needed = set().union(*(a.slice for a in self.loads))
-        for op in self.region.ops:
-            if op in needed and not any(v.type.shape for v in (*op.operands, *op.results)):  # type: ignore[union-attr]
-                low.lower_scalar(op)
-        yield
-        low.scalars.clear()
-        low.scalars.update(before)
+    def _bound(self, values: list[Value]) -> AbstractContextManager[None]:
+        return self.later.bound(values, set().union(*(a.slice for a in self.loads)))

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
 from zmlx.ops import arith, compare, simt
-from zmlx.simt.combine import combine
+from zmlx.simt.combine import combine, single_op
 from zmlx.simt.convert import flat_index, prepare
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Coords, Layout
 
 if TYPE_CHECKING:
     from zmlx.simt.lower import Lowering
+
+
+GROUP_BITS = 3  # the host's groups have 8 elements
 
 
 def scan_layout(shape: Coords, axis: int, lane_bits: int, warp_bits: int, reverse: bool) -> Layout:
@@ -92,6 +95,9 @@ def _within_thread(low: Lowering, op: Op, layout: Layout, outs: list[Value], tot
             e.set(out, at, value)
             e.set(total, slot, value)
 
+    if not low.target.is_simt and single_op(op) is not None and walk[:GROUP_BITS] == list(range(GROUP_BITS)):
+        _by_groups(low, op, layout, outs[0], walk, keep)
+        return
     # On the host each kept element's chain is walked on its own unless the kept elements are the contiguous ones.
     kept_inside = low.target.is_simt or not walk or walk[0] != 0
     first = Frame(low, root, 0, walk, e.block)
@@ -111,6 +117,39 @@ def _within_thread(low: Lowering, op: Op, layout: Layout, outs: list[Value], tot
     else:
         with low.levels(root, _kept_runs(layout, keep), independent=False) as outer, e.loop(1, 1 << len(walk), "serial", "k") as k:
             step(Frame(low, outer, k, walk, e.block))
+
+
+def _by_groups(low: Lowering, op: Op, layout: Layout, out: Value, walk: list[int], keep: list[int]) -> None:
+    """The host's scan along a contiguous axis by one op, whose latency would bound a chain of elements: a chain of groups.
+
+    Each group is scanned on its own, by halves (Sklansky, "Conditional-sum addition logic", 1960), before what precedes it is
+    folded into all its elements at once. The tile is computed first, in a loop over vectors.
+    """
+    e, size = low.e, 1 << GROUP_BITS
+    with low.levels(Frame(low, None, 0, (), e.block), _kept_runs(layout, keep), independent=False) as outer:
+        with low.levels(outer, [walk]) as frame:
+            e.set(out, _own_index(frame, layout), frame.eval(op.operands[0], layout))
+        total = e.alloc(out.type.elem, 1, "register", "total")
+
+        def group(frame: Frame, follows: bool) -> None:
+            at = _own_index(frame, layout)
+            values = [e.get(out, e.add(at, j)) for j in range(size)]
+            for half in (1 << b for b in range(GROUP_BITS)):
+                for j in range(size):
+                    if j & half:
+                        values[j] = combine(low, op, [values[j // half * half - 1]], [values[j]])[0]
+            if follows:
+                before = e.get(total, 0)
+                values = [combine(low, op, [before], [v])[0] for v in values]
+            for j, v in enumerate(values):
+                e.set(out, e.add(at, j), v)
+            e.set(total, 0, values[-1])
+
+        groups = 1 << (len(walk) - GROUP_BITS)
+        group(Frame(low, outer, 0, walk[GROUP_BITS:], e.block), False)
+        if groups > 1:
+            with e.loop(1, groups, "serial", "k") as k:
+                group(Frame(low, outer, k, walk[GROUP_BITS:], e.block), True)
 
 
 class _Across:

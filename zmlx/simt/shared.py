@@ -102,6 +102,11 @@ class Scratch:
         self.base = before
         self.readers.append(ALL)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether this iteration of the loop has met no barrier yet."""
+        return not self.loops or self.loops[-1].fresh
+
     def passed(self) -> None:
         """All threads are at a barrier."""
         self.flying = self.flying if self.low.flight.groups else []

@@ -2,7 +2,7 @@
 
 Masked vector accesses are slow on many CPUs, stores most of all. A mask such as `cols < n` is true for a first part of a
 loop only: the loop runs for that part, unmasked, and then for the rest, in which loads give their `other` and stores do
-nothing.
+nothing. Choices by the same mask are known in both parts.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ def _block(block: Block) -> None:
 def _cut(e: Emit, loop: Op) -> None:
     """Appends the loop, in one or two pieces."""
     body = loop.regions[0]
-    masked = [op for op in body.ops if op.name in ("load", "store") and len(op.operands) == 3]
-    masks = {_mask(op) for op in masked}
+    masked, conditions = _masked(body), masks(body)
     inside = {v: op for op in body.ops for v in op.results}
     bounds: list[Bound | None] = [None]
-    if len(masks) == 1 and not any(op.regions or op.has("atomic") for op in body.ops):
-        bounds = [_bound(t, body.args[0], inside) for t in _terms(masks.copy().pop(), inside)]
+    if len(conditions) == 1 and not any(op.regions or op.has("atomic") for op in body.ops):
+        bounds = [_bound(t, body.args[0], inside) for t in _terms(next(iter(conditions)), inside)]
     if any(b is None for b in bounds):
         e.block.ops.append(loop)
         return
@@ -56,12 +55,11 @@ def _cut(e: Emit, loop: Op) -> None:
         rest = clone_op(loop, mapping)
         rest.operands = [count, last]
         gone = {mapping[v] for op in masked for v in op.results}
-        rest.regions[0].ops = _without(rest.regions[0], gone, {mapping.get(v, v) for v in masks})
+        rest.regions[0].ops = _without(rest.regions[0], gone, {mapping.get(v, v) for v in conditions})
     else:
         rest = None
     loop.operands = [first, count]
-    for op in masked:
-        op.operands = op.operands[:2] if op.name == "store" else op.operands[:1]
+    _unmask(body, conditions)
     e.block.ops.append(loop)
     if rest is not None:
         e.block.ops.append(rest)
@@ -77,12 +75,9 @@ def _cut_chunks(e: Emit, loop: Op) -> None:
     if inner is None or bound is None:
         e.block.ops.append(loop)
         return
-    large, more = bound
     e.loc = loop.loc
     size = e.constant(inner.attrs["end"], dt.int64)
-    end = e.convert(_outside(e, large), dt.int64)
-    if more:
-        end = e.value(arith.add, end, e.constant(more, dt.int64))
+    end = _emit_bound(e, bound, loop)
     low, high = (e.constant(loop.attrs[k], dt.int64) for k in ("start", "end"))
     whole = e.value(arith.floordiv, e.value(arith.maximum, end, e.constant(0, dt.int64)), size)
     whole = e.convert(e.value(arith.maximum, low, e.value(arith.minimum, whole, high)), dt.int32)
@@ -95,9 +90,7 @@ def _cut_chunks(e: Emit, loop: Op) -> None:
     off = _off(loop, inner)
     off.operands = [after, e.constant(loop.attrs["end"])]
     loop.operands = [e.constant(loop.attrs["start"]), whole]
-    for op in inner.regions[0].ops:
-        if op.name in ("load", "store") and len(op.operands) == 3:
-            op.operands = op.operands[:2] if op.name == "store" else op.operands[:1]
+    _unmask(inner.regions[0], masks(inner.regions[0]))
     e.block.ops += [loop, rest, off]
 
 
@@ -106,26 +99,30 @@ def _off(loop: Op, inner: Op) -> Op:
     mapping: dict[Value, Value] = {}
     off = clone_op(loop, mapping)
     body = next(op for op in off.regions[0].ops if op.regions).regions[0]
-    masked = [op for op in inner.regions[0].ops if op.name in ("load", "store") and len(op.operands) == 3]
-    gone = {mapping[v] for op in masked for v in op.results}
-    body.ops = _without(body, gone, {mapping.get(_mask(op), _mask(op)) for op in masked})
+    gone = {mapping[v] for op in _masked(inner.regions[0]) for v in op.results}
+    body.ops = _without(body, gone, {mapping.get(v, v) for v in masks(inner.regions[0])})
     return off
 
 
-def _chunk_bound(inner: Op, outer: Block) -> tuple[Value, int] | None:
-    """(n, k) where the masks of a chunk are `chunk * size + i < n + k`, n the same for all chunks."""
+def _chunk_bound(inner: Op, outer: Block) -> Bound | None:
+    """(m, n, k) where the masks of a chunk are `m + (chunk * size + i) < n + k`, m (if any) and n the same for all chunks."""
     if inner.name != "loop" or inner.attrs["kind"] != "simd" or inner.operands or inner.attrs["start"] != 0:
         return None
     body, chunk, size = inner.regions[0], outer.args[0], inner.attrs["end"]
-    masks = {_mask(op) for op in body.ops if op.name in ("load", "store") and len(op.operands) == 3}
-    if len(masks) != 1 or any(op.regions or op.has("atomic") for op in body.ops):
+    conditions = masks(body)
+    if len(conditions) != 1 or any(op.regions or op.has("atomic") for op in body.ops):
         return None
     inside = {v: op for block in (outer, body) for op in block.ops for v in op.results}
-    op = inside.get(masks.pop())
+    op = inside.get(conditions.pop())
     if op is None or op.name not in (*_LESS, *_GREATER):
         return None
     small, large = op.operands if op.name in _LESS else reversed(op.operands)
-    place = inside.get(small)
+    place, base = inside.get(small), None
+    if place is not None and place.name == "add" and body.args[0] not in place.operands:
+        outside = [v for v in place.operands if v not in inside and v is not chunk]
+        if len(outside) == 1:
+            base = outside[0]
+            place = inside.get(next(v for v in place.operands if v is not base))
     if (large in inside and not _is_constant(inside[large])) or large in (chunk, body.args[0]) or small.type.elem is not dt.int32:
         return None
     if place is None or place.name != "add" or body.args[0] not in place.operands:
@@ -136,22 +133,46 @@ def _chunk_bound(inner: Op, outer: Block) -> tuple[Value, int] | None:
     factor = inside.get(start.operands[0] if start.operands[1] is chunk else start.operands[1])
     if factor is None or not _is_constant(factor) or factor.attrs["value"] != size:
         return None
-    return large, (_LESS | _GREATER)[op.name]
+    return base, large, (_LESS | _GREATER)[op.name]
 
 
 def _mask(op: Op) -> Value:
     return op.operands[2] if op.name == "store" else op.operands[1]
 
 
-def _without(body: Block, loads: set[Value], masks: set[Value]) -> list[Op]:
-    """A body's ops where its mask is off: loads give `other`, stores vanish."""
+def _masked(body: Block) -> list[Op]:
+    return [op for op in body.ops if op.name in ("load", "store") and len(op.operands) == 3]
+
+
+def masks(body: Block) -> set[Value]:
+    """The masks of a body's accesses; of one that has none, the conditions by which it chooses."""
+    return {_mask(op) for op in _masked(body)} or {op.operands[0] for op in body.ops if op.name == "select"}
+
+
+def _unmask(body: Block, on: set[Value]) -> None:
+    """A body where its mask is on, in place: accesses lose it, choices are made."""
     mapping: dict[Value, Value] = {}
     ops: list[Op] = []
     for op in body.ops:
         op.operands = [mapping.get(v, v) for v in op.operands]
-        if op.name == "load" and op.results[0] in loads:
+        if op.name == "select" and op.operands[0] in on:
+            mapping[op.results[0]] = op.operands[1]
+            continue
+        if op.name in ("load", "store") and len(op.operands) == 3:
+            op.operands = op.operands[:2] if op.name == "store" else op.operands[:1]
+        ops.append(op)
+    body.ops = ops
+
+
+def _without(body: Block, loads: set[Value], off: set[Value]) -> list[Op]:
+    """A body's ops where its mask is off: loads give `other`, stores vanish, choices are made."""
+    mapping: dict[Value, Value] = {}
+    ops: list[Op] = []
+    for op in body.ops:
+        op.operands = [mapping.get(v, v) for v in op.operands]
+        if (op.name == "load" and op.results[0] in loads) or (op.name == "select" and op.operands[0] in off):
             mapping[op.results[0]] = op.operands[2]
-        elif not (op.name == "store" and len(op.operands) == 3 and op.operands[2] in masks):
+        elif not (op.name == "store" and len(op.operands) == 3 and op.operands[2] in off):
             ops.append(op)
     return ops
 

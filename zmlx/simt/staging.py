@@ -166,6 +166,8 @@ def stage(low: Lowering, x: Operand, shared: Value, at: Value | int = 0) -> None
                         with e.at(through), low.levels(Frame(low, None, 0, (), e.block), outer) as frame:
                             array = e.alloc(x.elem, chunk, "register", x.tile.name)
                             base = frame.eval(x.tile.op.operands[0], layout)  # type: ignore[union-attr]
+                            wide = {"layout": layout, "bits": tuple(inner), "length": chunk, "width": chunk}
+                            low.decided("load", x.tile.op, **wide, copied=True, shifted=True)
                             # Branches at each would keep the loads from being in flight together.
                             on = [e.constant(True, dt.int1)] * 2
                             e.create(simt.vload, [base, array, e.constant(0), *on], {"offset": 0, "width": chunk, "shifted": True})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from zmlx import dtypes as dt
@@ -15,7 +16,7 @@ from zmlx.dtypes import DType
 from zmlx.errors import InternalCompilerError, Loc
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.types import ArrayType, Pointer, Type
-from zmlx.targets.c_text import RESERVED, atom, float32_text, slots, wrapped
+from zmlx.targets.c_text import RESERVED, SINGLE, WORD, atom, float32_text, slots, wrapped
 from zmlx.targets.legalize import spelling
 from zmlx.targets.target import Target
 
@@ -38,6 +39,9 @@ class CPrinter:
         self.depth = 1
         self.names: dict[Value, str] = {}
         self.taken: set[str] = set(RESERVED)
+        self.numbered: dict[str, int] = {}  # the last number given to a name that several values want
+        self.kinds: dict[Any, str] = {}  # C types, by element type
+        self.handlers: dict[str, Callable[[Op], None] | None] = {}  # the methods `op_…`, found once
         self.pending: dict[Value, tuple[str, bool]] = {}  # expressions not written yet, and whether they read arrays
         self.uses: dict[Value, int] = {}
         self.home: dict[Value, Block] = {}
@@ -46,13 +50,14 @@ class CPrinter:
         self._count(fn.body)
 
     def _count(self, block: Block) -> None:
+        uses, home = self.uses, self.home
         for op in block.ops:
             for v in op.operands:
-                self.uses[v] = self.uses.get(v, 0) + 1
-                if self.home.get(v) is not block:
-                    self.uses[v] += 1  # used from an inner block: not to be written there again and again
+                # From an inner block it counts twice: not to be written there again and again.
+                more = 1 if v in home and home[v] is block else 2
+                uses[v] = uses[v] + more if v in uses else more
             for v in op.results:
-                self.home[v] = block
+                home[v] = block
             for region in op.regions:
                 self._count(region)
 
@@ -65,17 +70,14 @@ class CPrinter:
             base = "_" + base if base[0].isdigit() else base
         if base.startswith("zm_"):
             base = "u_" + base
-        name, k = base, 1
-        while name in self.taken:
-            name, k = f"{base}_{k}", k + 1
-        self.taken.add(name)
-        self.names[v] = name
+        name = self.names[v] = self.fresh(base)
         return name
 
     def ctype(self, elem: Any) -> str:
-        if isinstance(elem, Pointer):
-            return self.pointer_type(elem)
-        return self.target.spelling(elem)
+        found = self.kinds.get(elem)
+        if found is None:
+            found = self.kinds[elem] = self.pointer_type(elem) if isinstance(elem, Pointer) else self.target.spelling(elem)
+        return found
 
     def pointer_type(self, elem: Pointer) -> str:
         return f"{self.ctype(elem.elem)}*"
@@ -133,6 +135,8 @@ class CPrinter:
 
     def flush(self, keep: Op | None = None) -> None:
         """Writes pending expressions that read arrays, before something may change these."""
+        if not self.pending:
+            return
         used = set(keep.operands) if keep is not None else set()
         for v in [v for v, (_, reads) in self.pending.items() if reads and v not in used]:
             text, _ = self.pending.pop(v)
@@ -149,17 +153,17 @@ class CPrinter:
 
     def use(self, v: Value) -> str:
         if v in self.pending:
-            text, _ = self.pending.pop(v)
-            return text
-        if v.op is not None and v.op.has("constant"):
+            return self.pending.pop(v)[0]
+        if v in self.names:
+            return self.names[v]
+        if v.op is not None and "constant" in v.op.traits:
             return self.literal(v.op.attrs["value"], v.op.attrs["type"])
-        if v not in self.names:
-            where = f"{self.fn.name}: a value of type {v.type}"
-            raise InternalCompilerError(f"{where} is used before it is written; please report this bug of zmlx")
-        return self.names[v]
+        where = f"{self.fn.name}: a value of type {v.type}"
+        raise InternalCompilerError(f"{where} is used before it is written; please report this bug of zmlx")
 
     def reads(self, op: Op) -> bool:
-        return any(v in self.pending and self.pending[v][1] for v in op.operands)
+        pending = self.pending
+        return True in [pending[v][1] for v in op.operands if v in pending]
 
     def block(self, block: Block) -> None:
         self.depth += 1
@@ -168,17 +172,17 @@ class CPrinter:
         self.depth -= 1
 
     def op(self, op: Op) -> None:
-        outer, self.loc = self.loc, op.loc or self.loc
-        self.print_op(op)
-        self.loc = outer
-
-    def print_op(self, op: Op) -> None:
-        handler = getattr(self, "op_" + op.name, None)
+        outer, name = self.loc, op.name
+        if op.loc is not None:
+            self.loc = op.loc
+        if name not in self.handlers:
+            self.handlers[name] = getattr(self, "op_" + name, None)
+        handler = self.handlers[name]
         if handler is not None:
             handler(op)
-        elif op.has("constant"):
+        elif "constant" in op.traits:
             pass
-        elif op.results and op.has("pure"):
+        elif op.results and "pure" in op.traits:
             self.expression(op)
         elif op.results:  # a shuffle: every thread must reach it, so it is never written inside another expression
             self.flush(op)
@@ -188,6 +192,7 @@ class CPrinter:
             text = self.template(op)
             if text:
                 self.line(text + ";")
+        self.loc = outer
 
     def expression(self, op: Op) -> None:
         reads = self.reads(op)
@@ -197,16 +202,13 @@ class CPrinter:
     def result(self, v: Value, text: str, reads: bool) -> None:
         """Keeps an expression for its one use, or makes it a variable."""
         count = self.uses.get(v, 0)
-        if count == 0 and v.op is not None and v.op.has("pure"):
+        if count == 0 and v.op is not None and "pure" in v.op.traits:
             return
-        if count == 1 and len(text) <= LONGEST and not self.is_named(v):
+        named = v.name and (v.op is None or v.op.name not in ("get", "thread_id"))
+        if count == 1 and not named and len(text) <= LONGEST:
             self.pending[v] = (text, reads)
         else:
             self.declare(v, text)
-
-    @staticmethod
-    def is_named(v: Value) -> bool:
-        return bool(v.name) and (v.op is None or v.op.name not in ("get", "thread_id"))
 
     def read_first(self, values: list[Value]) -> None:
         """On the host, elements of arrays become variables before one of them is chosen: g++ 12 at -O3 vectorises
@@ -226,7 +228,7 @@ class CPrinter:
         spell = spelling(op, self.target)
         if spell is None:
             raise InternalCompilerError(f"{op.name} was not legalised for {self.target.name}; please report this bug of zmlx")
-        operands = [self.use(v) for v in op.operands]
+        operands = list(map(self.use, op.operands))
         repeats, bare = slots(spell, len(operands))
         if repeats:
             operands = [self.once(v, text) for v, text in zip(op.operands, operands, strict=True)]
@@ -236,10 +238,11 @@ class CPrinter:
             attrs = attrs | {"axis": self.axis_suffix(attrs["axis"])}
         kind = self.ctype(op.results[0].type.elem) if op.results else ""
         text = spell.format(*args, T=kind, **attrs)
-        if op.results and isinstance(op.results[0].type, Type) and not op.results[0].type.is_pointer and op.has("elementwise"):
-            d = op.results[0].type.dtype
-            if d.is_int and not d.is_bool and d.bits < 32 and not (text.startswith(kind) and wrapped(text[len(kind) :])):
-                text = self.cast_text(f"({text})", d)  # C computes in int
+        if op.results and "elementwise" in op.traits:
+            d = op.results[0].type.elem
+            narrow = d.bits < 32 and isinstance(d, DType) and d.is_int and not d.is_bool
+            if narrow and not (text.startswith(kind) and wrapped(text[len(kind) :])):
+                text = self.cast_text(f"({text})", d)  # type: ignore[arg-type]  # C computes in int
         return text
 
     def axis_suffix(self, axis: int) -> str:
@@ -247,7 +250,7 @@ class CPrinter:
 
     def once(self, v: Value, text: str) -> str:
         """An operand that a template repeats: a variable unless it is one already."""
-        if re.fullmatch(r"[\w.]+|\(-?[\w.]+\)", text):
+        if SINGLE.fullmatch(text):
             return text
         self.declare(v, text)
         return self.names[v]
@@ -295,9 +298,9 @@ class CPrinter:
         text = self.use(v)
         if v.op is not None and v.op.name == "addptr" and v not in self.names:
             base, _, offset = text.partition(" + ")
-            if re.fullmatch(r"\w+", base) and offset:
+            if offset and WORD.fullmatch(base):
                 return f"{base}[{offset[1:-1] if wrapped(offset) else offset}]"
-        return f"*{atom(text)}" if not re.fullmatch(r"\w+", text) else f"*{text}"
+        return f"*{atom(text)}" if not WORD.fullmatch(text) else f"*{text}"
 
     def op_load(self, op: Op) -> None:
         place = self.address(op.operands[0])
@@ -400,9 +403,13 @@ class CPrinter:
             self.line(f"{n} = {t};")
 
     def fresh(self, base: str) -> str:
-        name, k = base, 1
-        while name in self.taken:
-            name, k = f"{base}_{k}", k + 1
+        """A name that nothing else has: the base, or the base with the least number that is free."""
+        name = base
+        if name in self.taken:
+            k = self.numbered.get(base, 1)
+            while (name := f"{base}_{k}") in self.taken:
+                k += 1
+            self.numbered[base] = k + 1
         self.taken.add(name)
         return name
 

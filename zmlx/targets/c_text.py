@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
 NAME = re.compile(r"[\w.]+")
 CALLEE = re.compile(r"[\w:]+(?:<[\w: *,]+>)?(?=\()")
+WORD = re.compile(r"\w+")
+SINGLE = re.compile(r"[\w.]+|\(-?[\w.]+\)")  # a name, a number, a negative number
 ELEMENT = re.compile(r"\w+(?=\[)")
 RESERVED = frozenset(
     "alignas alignof and asm atomic auto bool break case catch char class const constant constexpr continue default delete device do "
@@ -23,10 +25,14 @@ RESERVED = frozenset(
 @cache
 def slots(spell: str, operands: int) -> tuple[bool, tuple[bool, ...]]:
     """Whether a template repeats its first operand, and which operands it already sets apart by brackets or commas."""
-    bare = (re.search(rf"[(,] ?\{{{i}\}}[,)]", spell) is not None and spell.count(f"{{{i}}}") == 1 for i in range(operands))
+    bare = []
+    for i in range(operands):
+        before, slot, after = spell.partition(f"{{{i}}}")
+        bare.append(bool(slot) and slot not in after and before.removesuffix(" ").endswith(("(", ",")) and after.startswith((",", ")")))
     return operands > 0 and spell.count("{0}") != 1, tuple(bare)
 
 
+@lru_cache(maxsize=1 << 12)
 def atom(text: str) -> str:
     """Parentheses around anything that is not one term: a name, a number, a call, an element of an array."""
     if NAME.fullmatch(text) or wrapped(text):
@@ -42,6 +48,8 @@ def wrapped(text: str) -> bool:
     if text[:1] + text[-1:] not in ("()", "[]"):
         return False
     opening, closing = text[0], text[-1]
+    if opening not in text[1:-1]:
+        return closing not in text[1:-1]
     depth = 0
     for i, c in enumerate(text):
         depth += (c == opening) - (c == closing)

@@ -13,7 +13,7 @@ from zmlx.ir.core import Function, Value, clone_function
 from zmlx.ir.types import Pointer, Type
 from zmlx.ir.verifier import verify
 from zmlx.passes.pipeline import optimize
-from zmlx.simt import split
+from zmlx.simt import fuse, split
 from zmlx.simt.decisions import Record
 from zmlx.simt.lower import lower
 from zmlx.targets.c_text import RESERVED
@@ -25,6 +25,7 @@ from zmlx.targets.metal import MetalPrinter
 from zmlx.targets.spin import refuse_spinning
 from zmlx.targets.target import Target
 
+ACCESSES = frozenset({"reads", "writes", "atomic"})
 PRELUDE = Path(__file__).with_name("prelude")
 
 
@@ -84,6 +85,7 @@ def _compile(
         raise ResourceError(f"num_warps={num_warps} is more than the {target.max_warps} of a {target.name} program", "use fewer warps")
     simt = lower(tile, target, num_warps, num_stages, record)
     if not target.is_simt:
+        fuse.run(simt)
         split.run(simt)
     legalize(simt, target)
     if record is not None:
@@ -170,12 +172,13 @@ def _effects(fn: Function) -> dict[str, set[str]]:
     def origin(v: Value) -> set[Value]:
         return sources.get(v, everything)
 
+    ops = list(fn.walk())
     changed = True
     while changed:  # loop carries need a second round
         changed = False
-        for op in fn.walk():
+        for op in ops:
             flows: list[tuple[Value, list[Value]]] = []
-            if op.regions and op.has("structured"):
+            if op.regions and "structured" in op.traits:
                 n = len(op.results)
                 inits = op.operands[len(op.operands) - n :] if op.name != "if" else []
                 ends = [r.terminator.operands for r in op.regions if len(r.terminator.operands) == n]
@@ -183,8 +186,9 @@ def _effects(fn: Function) -> dict[str, set[str]]:
                     flows.append((result, [*(x[i] for x in ends), *inits[i : i + 1]]))
                     if op.name != "if":
                         flows += [(r.args[len(r.args) - n + i], [inits[i], *(x[i] for x in ends)]) for r in op.regions]
-            elif op.results and not op.has("reads"):
-                flows = [(r, [v for v in op.operands if isinstance(v.type, Type) and v.type.is_pointer]) for r in op.results]
+            elif op.results and "reads" not in op.traits:
+                pointers = [r for r in op.results if r.type.is_pointer]  # type: ignore[union-attr]
+                flows = [(r, [v for v in op.operands if v.type.is_pointer]) for r in pointers]  # type: ignore[union-attr]
             for result, inputs in flows:
                 if not isinstance(result.type, Type) or not result.type.is_pointer:
                     continue
@@ -194,9 +198,8 @@ def _effects(fn: Function) -> dict[str, set[str]]:
                     sources[result] = sources.get(result, set()) | new
                     changed = True
     effects: dict[str, set[str]] = {}
-    for op in fn.walk():
-        for trait in ("reads", "writes", "atomic"):
-            if op.has(trait):
-                for root in origin(op.operands[0]):
-                    effects.setdefault(names[root], set()).add(trait)
+    for op in ops:
+        for trait in ACCESSES & op.traits:
+            for root in origin(op.operands[0]):
+                effects.setdefault(names[root], set()).add(trait)
     return effects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from zmlx.errors import Loc
@@ -109,7 +109,9 @@ class Compiled:
     workspace_bytes: int = 0
 
     def to_json(self) -> str:
-        data = asdict(replace(self, line_map=LineMap())) | {"line_map": self.line_map.pack()}
+        data = {name: getattr(self, name) for name in _FIELDS}
+        data["params"] = [{name: getattr(p, name) for name in _PARAM_FIELDS} for p in self.params]
+        data["line_map"] = self.line_map.pack()
         return json.dumps(data, separators=(",", ":"))
 
     @staticmethod
@@ -119,4 +121,8 @@ class Compiled:
         data["params"] = tuple(ParamInfo(**p) for p in data["params"])
         data["inout"] = tuple(data["inout"])
         data["line_map"] = LineMap.unpack(data["line_map"])
-        return Compiled(**{f.name: data[f.name] for f in fields(Compiled)})
+        return Compiled(**{name: data[name] for name in _FIELDS})
+
+
+_FIELDS = tuple(f.name for f in fields(Compiled))
+_PARAM_FIELDS = tuple(f.name for f in fields(ParamInfo))

@@ -114,8 +114,8 @@ def _has_form(op: Op) -> bool:
 # Forms that differ from those of scalars; {0} … are vectors or scalars.
 SPELL = DIVISION | {
     "select": "zm_select({0}, {1}, {2})",
-    "minimum_nan": "zm_select(({0} < {1}) | ({0} != {0}), {0}, {1})",
-    "maximum_nan": "zm_select(({0} > {1}) | ({0} != {0}), {0}, {1})",
+    "minimum_nan": "zm_select({0} != {0}, {0}, zm_wide_min({0}, {1}))",
+    "maximum_nan": "zm_select({0} != {0}, {0}, zm_wide_max({0}, {1}))",
 }
 # Of conditions: a bool that is the same in all lanes becomes a mask of all bits first.
 MASKS = {"invert": "~{0}", **{n: f"zm_mask({{0}}) {sign} zm_mask({{1}})" for n, sign in (("and", "&"), ("or", "|"), ("xor", "^"))}}

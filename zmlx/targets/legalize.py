@@ -16,6 +16,7 @@ from zmlx.dtypes import DType
 from zmlx.errors import TargetError
 from zmlx.ir.core import Block, Function, Op, Value
 from zmlx.ir.opdef import OpDef
+from zmlx.ir.types import Elem
 from zmlx.ops.cast import cast_array
 from zmlx.simt.emit import Emit
 from zmlx.targets.target import Target
@@ -27,7 +28,7 @@ UNSIGNED = {dt.int32: dt.uint32, dt.int64: dt.uint64}
 
 def spelling(op: Op, target: Target) -> str | None:
     """The template of an op on a target, most specific first; None if it has none."""
-    if op.has("compare") or not op.results:
+    if "compare" in op.traits or not op.results:
         elem = op.operands[0].type.elem if op.operands else None
     else:
         elem = op.results[0].type.elem
@@ -45,67 +46,81 @@ def _spelling(defn: OpDef, dialect: str, elem: DType | None) -> str | None:
 
 def legalize(fn: Function, target: Target) -> Function:
     """Rewrites in place."""
-    plain = _index_ops(fn) if target.is_simt else set()
+    legalizer = _Legalizer(target, _index_ops(fn) if target.is_simt else set())
     for p in fn.params:
-        _check_type(p.value, target)
-    _block(fn.body, target, plain, {})
+        legalizer.check_type(p.value)
+    legalizer.block(fn.body)
     return fn
 
 
-def _check_type(v: Value, target: Target) -> None:
-    elem = v.type.elem
-    target.spelling(elem if isinstance(elem, DType) else elem.elem)
+class _Legalizer:
+    """plain: integer ops that may overflow as C's do. mapping: what stands for a value, here and in the regions behind it."""
 
+    def __init__(self, target: Target, plain: set[Op]) -> None:
+        self.target, self.plain = target, plain
+        self.mapping: dict[Value, Value] = {}
+        self.spelled: set[Elem] = set()  # the types that the target has, so far
+        self.wide = frozenset(target.arithmetic)
 
-def _block(block: Block, target: Target, plain: set[Op], mapping: dict[Value, Value]) -> None:
-    """mapping: what stands for a value, here and in the regions behind it."""
-    e = Emit(Block())
-    for op in block.ops:
-        op.operands = [mapping.get(v, v) for v in op.operands]
-        e.loc = op.loc
-        try:
-            if op.name in target.refuse:
-                raise TargetError(f"tl.{op.name} does not run on the {target.name} target", target.refuse[op.name])
-            for v in op.results:
-                _check_type(v, target)
-            for region in op.regions:
-                _block(region, target, plain, mapping)
-            if op.has("atomic") and op.results[0].type.dtype.bits == 64 and "64-bit atomics" in target.refuse:  # type: ignore[union-attr]
-                raise TargetError(f"an atomic on {op.results[0].type} does not run on {target.name}", target.refuse["64-bit atomics"])
-            if op.attrs.get("sem") and "ordered atomics" in target.refuse:
-                raise TargetError(f"an atomic with sem={op.attrs['sem']!r} does not run on {target.name}", target.refuse["ordered atomics"])
-            _one(e, op, target, plain, mapping)
-        except TargetError as error:
-            raise error.at(op.loc) from None
-    block.ops = e.block.ops
+    def check_type(self, v: Value) -> None:
+        elem = v.type.elem
+        if elem not in self.spelled:
+            self.target.spelling(elem if isinstance(elem, DType) else elem.elem)
+            self.spelled.add(elem)
 
+    def block(self, block: Block) -> None:
+        target, mapping, spelled = self.target, self.mapping, self.spelled
+        e = Emit(Block())
+        for op in block.ops:
+            if mapping:
+                op.operands = list(map(mapping.get, op.operands, op.operands))
+            e.loc = op.loc
+            try:
+                if op.name in target.refuse:
+                    raise TargetError(f"tl.{op.name} does not run on the {target.name} target", target.refuse[op.name])
+                for v in op.results:
+                    if v.type.elem not in spelled:
+                        self.check_type(v)
+                for region in op.regions:
+                    self.block(region)
+                if "elementwise" in op.traits:
+                    self.elementwise(e, op)
+                    continue
+                if "atomic" in op.traits:
+                    self.check_atomic(op)
+                e.block.ops.append(op)
+            except TargetError as error:
+                raise error.at(op.loc) from None
+        block.ops = e.block.ops
 
-def _one(e: Emit, op: Op, target: Target, plain: set[Op], mapping: dict[Value, Value]) -> None:
-    if not op.has("elementwise"):
-        e.block.ops.append(op)
-        return
-    halves = {v.type.elem for v in (*op.operands, *op.results)} & set(target.arithmetic)
-    if halves and op.name not in UNTOUCHED:
-        (half,) = halves  # operands of one op share a type
-        wide = target.arithmetic[half]  # type: ignore[index]
-        result = _spell(e, op, [_widened(e, v, wide) if v.type.elem is half else v for v in op.operands], target)
-        if result.type.elem is wide and op.results[0].type.elem is half:
-            result = e.convert(result, half)  # type: ignore[arg-type]
-        result.name = op.results[0].name
-        mapping[op.results[0]] = result
-        return
-    elem = op.results[0].type.elem
-    if target.is_simt and op.name in WRAPPING and elem in UNSIGNED and op not in plain:
-        unsigned = UNSIGNED[elem]
-        result = e.convert(_spell(e, op, [_as_unsigned(e, v, unsigned) for v in op.operands], target), elem)
-        result.name = op.results[0].name
-        mapping[op.results[0]] = result
-        return
-    if spelling(op, target) is not None:
-        e.block.ops.append(op)
-        return
-    mapping[op.results[0]] = _spell(e, op, op.operands, target)
-    mapping[op.results[0]].name = op.results[0].name
+    def check_atomic(self, op: Op) -> None:
+        target = self.target
+        if op.results[0].type.dtype.bits == 64 and "64-bit atomics" in target.refuse:  # type: ignore[union-attr]
+            raise TargetError(f"an atomic on {op.results[0].type} does not run on {target.name}", target.refuse["64-bit atomics"])
+        if op.attrs.get("sem") and "ordered atomics" in target.refuse:
+            raise TargetError(f"an atomic with sem={op.attrs['sem']!r} does not run on {target.name}", target.refuse["ordered atomics"])
+
+    def elementwise(self, e: Emit, op: Op) -> None:
+        target, old = self.target, op.results[0]
+        half = old.type.elem if old.type.elem in self.wide else None
+        for v in op.operands:  # operands of one op share a type
+            if v.type.elem in self.wide:
+                half = v.type.elem
+        if half is not None and op.name not in UNTOUCHED:
+            wide = target.arithmetic[half]
+            result = _spell(e, op, [_widened(e, v, wide) if v.type.elem is half else v for v in op.operands], target)
+            if result.type.elem is wide and old.type.elem is half:
+                result = e.convert(result, half)
+        elif target.is_simt and op.name in WRAPPING and old.type.elem in UNSIGNED and op not in self.plain:
+            unsigned = UNSIGNED[old.type.elem]
+            result = e.convert(_spell(e, op, [_as_unsigned(e, v, unsigned) for v in op.operands], target), old.type.elem)
+        elif spelling(op, target) is not None:
+            e.block.ops.append(op)
+            return
+        else:
+            result = _spell(e, op, op.operands, target)
+        result.name = old.name
+        self.mapping[old] = result
 
 
 def _widened(e: Emit, v: Value, wide: DType) -> Value:
@@ -147,6 +162,18 @@ INDICES = frozenset(
 COUNTERS = frozenset({"thread_id", "program_id", "num_programs", "constant"})
 
 
+def _turns(loop: Op) -> set[Value]:
+    """The carried scalars of a loop that alternate between two constants."""
+    region = loop.regions[0]
+    found = set()
+    for arg, start, end in zip(region.args[1:], loop.operands[3:], region.terminator.operands, strict=True):
+        if end.op is not None and end.op.name == "xor" and arg in end.op.operands:
+            others = [start, *(v for v in end.op.operands if v is not arg)]
+            if all(v.op is not None and v.op.has("constant") for v in others):
+                found.add(arg)
+    return found
+
+
 def _index_ops(fn: Function) -> set[Op]:
     """Integer ops that only count programs, threads and elements, and only feed addresses, indices and comparisons."""
     born: set[Value] = {p.value for p in fn.params}
@@ -155,6 +182,8 @@ def _index_ops(fn: Function) -> set[Op]:
         name, traits = op.defn.name, op.defn.traits
         if name == "for" or name == "loop":
             born.add(op.regions[0].args[0])
+        if name == "for":
+            born |= _turns(op)
         if name in COUNTERS:
             if op.results[0].type.elem.is_int:  # type: ignore[union-attr]
                 born.add(op.results[0])

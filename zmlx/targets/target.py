@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from zmlx import dtypes as dt
 from zmlx.dtypes import DType
@@ -44,7 +45,7 @@ class Target:
     matrix: str = ""
     tensor_ops: bool = False
 
-    @property
+    @cached_property
     def dialect(self) -> str:
         """The key of this target's spellings in the op records."""
         return "host" if self.name == "cpu" else self.language or self.name
@@ -54,7 +55,7 @@ class Target:
         """Threadgroup memory that one staged product takes at the most: more would leave a core too few programs."""
         return min(self.shared_bytes, 32 * 1024)
 
-    @property
+    @cached_property
     def is_simt(self) -> bool:
         return self.lanes > 1
 

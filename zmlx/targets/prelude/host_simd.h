@@ -230,8 +230,25 @@ template <int... I> ZM_FN zm_vs zm_upper(zm_vu x, zm_ints<int, I...>) {  // the 
 ZM_FN zm_vf zm_fabs(zm_vf x) { return zm_float(zm_bits(x) & 0x7fffffffu); }
 ZM_FN zm_vf zm_copysign(zm_vf x, zm_vf y) { return zm_float((zm_bits(x) & 0x7fffffffu) | (zm_bits(y) & 0x80000000u)); }
 
+#if defined(__AVX512BW__) && !defined(__clang__)  // one shuffle, in place of a widening and a shift
+template <int... I> ZM_FN zm_vf zm_upper_halves(zm_vs x, zm_ints<int, I...>) {
+    const zm_vec<short, 32> from = {(short)(I / 2)...};
+    auto whole = (zm_vec<short, 32>)__builtin_ia32_si512_256si((zm_vec<int, 8>)x);
+    return (zm_vf)__builtin_ia32_permvarhi512_mask(whole, from, zm_vec<short, 32>{}, 0xaaaaaaaau);
+}
+ZM_FN zm_vf zm_bf16_to_float(zm_vbf16 x) { return zm_upper_halves(x.bits, zm_count<32>()); }
+#else
 ZM_FN zm_vf zm_bf16_to_float(zm_vbf16 x) { return zm_float(zm_widen(x.bits) << 16); }
+#endif
 ZM_FN zm_vbf16 zm_float_to_bf16(zm_vf x) {
+#if defined(__AVX512BF16__)  // whose conversion makes zeros of denormals
+    if (__builtin_expect(__builtin_ia32_fpclassps512_mask(x, 0x20, (uint16_t)-1) == 0, 1))
+#ifdef __clang__
+        return {(zm_vs)__builtin_ia32_cvtneps2bf16_512(x)};
+#else
+        return {(zm_vs)__builtin_ia32_cvtneps2bf16_v16sf(x)};
+#endif
+#endif
     zm_vu b = zm_bits(x), r = b + 0x7fffu + ((b >> 16) & 1u);
     return {zm_upper(x != x ? b | 0x400000u : r, zm_count<ZM_LANES>())};
 }
@@ -294,14 +311,21 @@ ZM_FN zm_vf zm_mad(zm_vf a, float b, float c) { return zm_mad(a, zm_spread(b), z
 ZM_FN zm_vf zm_horner(zm_vf, float c) { return zm_spread(c); }
 template <class... C> ZM_FN zm_vf zm_horner(zm_vf x, float c, C... rest) { return zm_mad(zm_horner(x, rest...), x, zm_spread(c)); }
 
-template <class X, class Y> ZM_FN auto zm_wide_min(X a, Y b) {
-    auto x = zm_as_wide(a); auto y = zm_as_wide(b);
-    return x < y ? x : y;
-}
-template <class X, class Y> ZM_FN auto zm_wide_max(X a, Y b) {
-    auto x = zm_as_wide(a); auto y = zm_as_wide(b);
-    return x > y ? x : y;
-}
+// x < y ? x : y and x > y ? x : y, of which clang makes one instruction and g++ 12 a comparison and a choice.
+template <class V> ZM_FN V zm_lower(V x, V y) { return x < y ? x : y; }
+template <class V> ZM_FN V zm_higher(V x, V y) { return x > y ? x : y; }
+#if !defined(__clang__) && defined(__AVX512F__)
+ZM_FN zm_vf zm_lower(zm_vf x, zm_vf y) { return __builtin_ia32_minps512_mask(x, y, zm_vf{}, (uint16_t)-1, 4); }
+ZM_FN zm_vf zm_higher(zm_vf x, zm_vf y) { return __builtin_ia32_maxps512_mask(x, y, zm_vf{}, (uint16_t)-1, 4); }
+#elif !defined(__clang__) && defined(__AVX2__)
+ZM_FN zm_vf zm_lower(zm_vf x, zm_vf y) { return __builtin_ia32_minps256(x, y); }
+ZM_FN zm_vf zm_higher(zm_vf x, zm_vf y) { return __builtin_ia32_maxps256(x, y); }
+#elif !defined(__clang__) && defined(__SSE2__)
+ZM_FN zm_vf zm_lower(zm_vf x, zm_vf y) { return __builtin_ia32_minps(x, y); }
+ZM_FN zm_vf zm_higher(zm_vf x, zm_vf y) { return __builtin_ia32_maxps(x, y); }
+#endif
+template <class X, class Y> ZM_FN auto zm_wide_min(X x, Y y) { return zm_lower(zm_as_wide(x), zm_as_wide(y)); }
+template <class X, class Y> ZM_FN auto zm_wide_max(X x, Y y) { return zm_higher(zm_as_wide(x), zm_as_wide(y)); }
 #define ZM_EXTREME(name)                                                                                        \
     ZM_FN zm_vf zm_f##name(zm_vf x, zm_vf y) { return y != y ? x : zm_wide_##name(x, y); }                       \
     ZM_FN zm_vf zm_f##name(zm_vf x, float y) { return zm_f##name(x, zm_spread(y)); }                             \
@@ -333,9 +357,7 @@ ZM_FN zm_vf zm_scale(zm_vf p, zm_vf n) {
 #endif
 }
 ZM_FN zm_vf zm_clamp(zm_vf x, float low, float high) {  // a NaN passes
-    zm_vf least = zm_spread(low), most = zm_spread(high);
-    x = least > x ? least : x;
-    return most < x ? most : x;
+    return zm_lower(zm_spread(high), zm_higher(zm_spread(low), x));
 }
 
 // For -105 <= x <= 89.
