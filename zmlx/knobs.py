@@ -36,8 +36,11 @@ SIM_OPT = Knob("ZMLX_SIM_OPT", "", "optimisation of simulated kernels, e.g. -O0 
 DOT = Knob(
     "ZMLX_DOT",
     "auto",
-    "how tl.dot multiplies: auto takes what serves, threads no copying hardware, plain no matrix instructions either; read at compilation",
+    "how tl.dot multiplies: auto takes what serves, threads no copying hardware, plain no matrix instructions either; on Metal, "
+    "simdgroup takes simdgroup_matrix only, and tensor Metal 4's tensor operations even where the device is not known to have them; "
+    "read at compilation",
 )
+DOTS = ("auto", "threads", "tensor", "simdgroup", "plain")
 AUTOTUNE = Knob(
     "ZMLX_AUTOTUNE",
     "on",
@@ -75,10 +78,10 @@ def threads() -> int:
 
 
 def dot() -> str:
-    """How tl.dot is to be lowered: "auto", "threads" or "plain"; a part of the key of every compiled kernel."""
+    """ZMLX_DOT, how tl.dot is to be lowered; a part of the key of every compiled kernel. Raises ArgumentError for an unknown way."""
     named = DOT.get()
-    if named not in ("auto", "threads", "plain"):
-        raise ArgumentError(f"{DOT.name}={named!r} is unknown: set it to auto, threads or plain")
+    if named not in DOTS:
+        raise ArgumentError(f"{DOT.name}={named!r} is unknown: set it to {', '.join(DOTS[:-1])} or {DOTS[-1]}")
     return named
 
 

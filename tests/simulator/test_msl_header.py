@@ -67,15 +67,13 @@ def test_no_name_is_no_header() -> None:
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_every_header_translates_or_is_refused_for_its_tensor_operations(name: str) -> None:
+def test_every_header_translates_or_is_refused_for_its_tensors(name: str) -> None:
     before = translate(preamble.mlx_preamble())
     text = msl.mlx_header(name)
-    if "MetalPerformancePrimitives.h>" in text:
-        with pytest.raises(UnsupportedFeature, match="MetalPerformancePrimitives") as refused:
+    if "tensor_inline" in text:  # of Metal 4 the simulator has cooperative tensors, in registers, but none in memory
+        with pytest.raises(UnsupportedFeature, match="does not run tensors"):
             translate(text, before)
-        assert "MetalPerformancePrimitives" in text.split("\n")[refused.value.line - 1]
         return
-    assert not name.endswith("_nax.h")
     found = translate(text, before)
     assert found.text.count("\n") == text.count("\n")
     left = re.sub(r"//[^\n]*|/\*.*?\*/|\"[^\"\n]*\"", "", found.text, flags=re.DOTALL)

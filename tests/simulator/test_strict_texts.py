@@ -49,6 +49,22 @@ def test_mlx(name: str) -> None:
     _check(mlx_preamble() + msl.mlx_header(name))
 
 
+@pytest.mark.parametrize("name", ["flash_attention", "linear"])
+def test_tensor_ops(name: str, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZMLX_DOT", "tensor")
+    (entry,) = (e for e in catalog.entries() if e.name == name)
+    for kernel in entry.kernels:
+        kernel._plans.clear()
+    with zmlx.use_target("metal-sim"):
+        mx.eval(*(entry.call(*case.build(mx.float16), **case.kwargs) for case in entry.cases))
+    for kernel in entry.kernels:
+        kernel._plans.clear()
+    matrices = [text for text in texts if "zm_tensor_mac<" in text]
+    assert matrices
+    for text in matrices[:3]:
+        _check(text)
+
+
 @pytest.mark.parametrize("entry", tuple(catalog.entries()), ids=lambda e: e.name)
 def test_catalog(entry: catalog.Entry, texts: list[str]) -> None:
     for kernel in entry.kernels:

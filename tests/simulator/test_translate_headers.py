@@ -86,6 +86,17 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
         ["fp_qmv_fast, float, 32, 4, false", "fp_qmm_t, half, 16, 4, true, false", "fp_quantize, bfloat16_t, 32, 8, false",
          "gemv_masked, half, bool, bool, 1, 8, 1, 32, 4, 4, true", "gemv_t_masked, float, nomask_t, float, 1, 2, 8, 4, 4, 4, false"],
     ),
+    "tensor operations": (
+        ["steel/gemm/kernels/steel_gemm_fused_nax.h"],
+        ["gemm, half, 64, 64, 256, 2, 2, false, true, float", "gemm, float, 64, 128, 64, 2, 4, true, false, float"],
+    ),
+    "tensor operations, gathered": (
+        ["steel/gemm/kernels/steel_gemm_gather_nax.h"], ["gather_mm_rhs_nax, bfloat, 16, 128, 128, 1, 4, false, false, float"],
+    ),
+    "tensor operations, attention": (
+        ["steel/attn/kernels/steel_attention_nax.h"], ["attention_nax, half, 64, 32, 64, 64, 4, 1, half, float"],
+    ),
+    "tensor operations, quantized": (["quantized_nax.h"], ["affine_qmm_t_nax, half, 64, 4, true, false, 64, 64, 64, 2, 2"]),
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from zmlx import knobs
 
 @contextmanager
 def dot_is(how: str) -> Iterator[None]:
-    """ZMLX_DOT for the `with` body: "auto", "threads" or "plain"."""
+    """ZMLX_DOT for the `with` body: one of knobs.DOTS."""
     old = os.environ.get(knobs.DOT.name)
     os.environ[knobs.DOT.name] = how
     try:
@@ -25,10 +25,10 @@ def dot_is(how: str) -> Iterator[None]:
             os.environ[knobs.DOT.name] = old
 
 
-def both(kernel: Any, call: Callable[[Any], Any]) -> list[Any]:
+def both(kernel: Any, call: Callable[[Any], Any], hows: tuple[str, ...] = ()) -> list[Any]:
     """call(kernel) under each ZMLX_DOT; each gets a kernel of its own, since one that was launched stays as it is."""
     results = []
-    for how in ("auto", "threads", "plain") if zmlx.default_target() == "cuda" else ("auto", "plain"):
+    for how in hows or (("auto", "threads", "plain") if zmlx.default_target() == "cuda" else ("auto", "plain")):
         with dot_is(how):
             results.append(call(zmlx.jit(kernel.fn)))
     return results

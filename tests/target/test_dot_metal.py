@@ -8,15 +8,25 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
+from dot_kernels import (
+    assert_sum,
+    chain_kernel,
+    exact,
+    loop_kernel,
+    numbers,
+    product_kernel,
+    text,
+    transposed_kernel,
+    weights_kernel,
+)
 from dots import both, dot_is
 
 import zmlx
 import zmlx.language as tl
-from zmlx.simt.fragments import operand_layout, product_layout
+from zmlx.simt.fragments import SIMDGROUP
 from zmlx.simt.layout import Layout
 from zmlx.targets.target import Target
 
-DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 # Rows, columns, terms, warps; some with more warps than fragments.
 SHAPES = [(8, 8, 16, 1), (16, 16, 16, 1), (32, 16, 64, 2), (16, 64, 32, 4)]
 SHAPES += [(64, 64, 32, 4), (128, 32, 16, 8), (16, 16, 128, 8), (8, 128, 16, 4)]
@@ -26,77 +36,6 @@ SHAPES += [(64, 64, 32, 4), (128, 32, 16, 8), (16, 16, 128, 8), (8, 128, 16, 4)]
 def _on_metal_sim() -> Iterator[None]:
     with zmlx.use_target("metal-sim"):
         yield
-
-
-@zmlx.jit
-def product_kernel(a, b, c, out, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
-    i, j, k = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BN), tl.arange(0, BK)
-    x = tl.load(a + i[:, None] * K + k[None, :], mask=(i[:, None] < M) & (k[None, :] < K), other=0.0)
-    y = tl.load(b + k[:, None] * N + j[None, :], mask=(k[:, None] < K) & (j[None, :] < N), other=0.0)
-    at, inside = i[:, None] * N + j[None, :], (i[:, None] < M) & (j[None, :] < N)
-    tl.store(out + at, tl.dot(x, y, tl.load(c + at, mask=inside, other=0.0)), mask=inside)
-
-
-@zmlx.jit
-def transposed_kernel(a, b, out, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, LOADS: tl.constexpr):
-    """a: K×M, b: N×K; transposed by the addresses of the loads, by tl.trans, or after they were computed with."""
-    i, j, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
-    if LOADS:
-        x, y = tl.load(a + k[None, :] * M + i[:, None]), tl.load(b + j[None, :] * K + k[:, None])
-    else:
-        x, y = tl.load(a + k[:, None] * M + i[None, :]).T, tl.trans(tl.load(b + j[:, None] * K + k[None, :]))
-    tl.store(out + i[:, None] * N + j[None, :], tl.dot(x, y))
-
-
-@zmlx.jit
-def loop_kernel(a, b, out, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
-    i, j, k = tl.arange(0, BM), tl.arange(0, BN), tl.arange(0, BK)
-    acc = tl.zeros((BM, BN), tl.float32)
-    for start in range(0, K, BK):
-        x = tl.load(a + i[:, None] * K + start + k[None, :])
-        y = tl.load(b + (start + k[:, None]) * BN + j[None, :])
-        acc = tl.dot(x, y, acc)
-    tl.store(out + i[:, None] * BN + j[None, :], acc)
-
-
-@zmlx.jit
-def chain_kernel(q, k, v, out, sums, M: tl.constexpr, N: tl.constexpr, D: tl.constexpr):
-    """(2 q kᵀ, rounded) v and the sums of its rows, by way of columns of the first product."""
-    i, j, d = tl.arange(0, M), tl.arange(0, N), tl.arange(0, D)
-    x = tl.load(q + i[:, None] * D + d[None, :])
-    y = tl.load(k + j[:, None] * D + d[None, :])
-    s = tl.dot(x, tl.trans(y)) * 2
-    tl.store(sums + i, tl.sum(s, axis=1))
-    z = tl.load(v + j[:, None] * D + d[None, :])
-    tl.store(out + i[:, None] * D + d[None, :], tl.dot(s.to(z.dtype), z))
-
-
-@zmlx.jit
-def weights_kernel(q, s, out, N: tl.constexpr, D: tl.constexpr):
-    """Products of the transpose of a product: sᵀ (s q) for s kept in registers."""
-    i, d = tl.arange(0, N), tl.arange(0, D)
-    left = tl.load(s + i[:, None] * N + i[None, :])
-    x = tl.load(q + i[:, None] * D + d[None, :])
-    p = tl.dot(left, left) + 1
-    tl.store(out + i[:, None] * D + d[None, :], tl.dot(tl.trans(p), tl.dot(p, x)))
-
-
-def numbers(seed: int, *shape: int, dtype: str = "float32") -> mx.array:
-    return mx.array(np.random.default_rng(seed).standard_normal(shape).astype(np.float32)).astype(DTYPES[dtype])
-
-
-def exact(x: mx.array) -> np.ndarray:
-    return np.array(x.astype(mx.float32)).astype(np.float64)
-
-
-def assert_sum(got: mx.array, want: np.ndarray, magnitude: np.ndarray, terms: int) -> None:
-    """Each element is a float32 sum of so many products, whose magnitudes sum to `magnitude`, in any order."""
-    error = np.abs(np.array(got).astype(np.float64) - want)
-    assert (error <= terms * 2.0**-24 * magnitude).all(), error.max()
-
-
-def text(kernel: Any, *args: Any, **kwargs: Any) -> str:
-    return str(kernel.compile(*args, target="metal", **kwargs).source)
 
 
 def assert_product(kernel: Any, call: Callable[[Any], mx.array], a: mx.array, b: mx.array, c: np.ndarray | float = 0.0) -> None:
@@ -301,11 +240,11 @@ def held(layout: Layout) -> dict[tuple[int, ...], int]:
 @pytest.mark.parametrize(("m", "n", "warp_bits"), [(8, 8, 0), (8, 8, 2), (64, 64, 2), (16, 128, 3), (128, 16, 3), (32, 16, 2)])
 def test_layouts(m: int, n: int, warp_bits: int, rows_first: bool) -> None:
     """Every element of the product has one thread, or as many as there are warps too many; operands follow it."""
-    product = product_layout((m, n), warp_bits, rows_first)
+    product = SIMDGROUP.product((m, n), warp_bits, rows_first)
     count = held(product)
     assert len(count) == m * n and set(count.values()) == {max(1, (64 << warp_bits) // (m * n))}
     for side, shape in enumerate(((m, 32), (32, n))):
-        layout = operand_layout(product, 32, side)
+        layout = SIMDGROUP.operand(product, 32, side)
         assert layout.shape == shape and len(held(layout)) == shape[0] * shape[1]
         for warp in range(1 << warp_bits):
             for lane in range(32):
@@ -315,6 +254,6 @@ def test_layouts(m: int, n: int, warp_bits: int, rows_first: bool) -> None:
 
 
 def test_shapes_of_warps() -> None:
-    assert product_layout((64, 64), 2, False).warp == ((32, 0), (0, 32))
-    assert product_layout((64, 64), 2, True).warp == ((16, 0), (32, 0))
-    assert product_layout((16, 128), 3, True).warp == ((8, 0), (0, 32), (0, 64))
+    assert SIMDGROUP.product((64, 64), 2, False).warp == ((32, 0), (0, 32))
+    assert SIMDGROUP.product((64, 64), 2, True).warp == ((16, 0), (32, 0))
+    assert SIMDGROUP.product((16, 128), 3, True).warp == ((8, 0), (0, 32), (0, 64))

@@ -13,6 +13,7 @@ from pathlib import Path
 import cuda_host
 import pytest
 import random_kernels
+from dots import dot_is
 from execute import Arrays, Case, assert_equal, interpret, run, texts, traced
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,9 @@ from zmlx import dtypes as dt
 from zmlx.errors import TargetError
 from zmlx.ir.core import clone_function
 from zmlx.passes.pipeline import optimize
+from zmlx.simt.fragments import TENSOR, choose
 from zmlx.targets.spin import refuse_spinning
+from zmlx.targets.target import METAL_SIM
 from zmlx.targets.target import target as target_of
 
 EXAMPLES = int(os.environ.get("ZMLX_TEST_EXAMPLES", "4"))
@@ -80,6 +83,23 @@ def agree(seeds: Sequence[int], size: int, folder: Path, target: str) -> None:
 @given(seeds=SEEDS, size=st.integers(2, 8))
 def test_targets_agree(seeds: list[int], size: int, target: str, folder: Path) -> None:
     agree([START + s for s in seeds], size, folder, target)
+
+
+@settings(QUICK, max_examples=max(1, EXAMPLES // 2))
+@given(first=st.integers(0, 1 << 30))
+def test_tensor_ops_of_metal_agree(first: int, folder: Path) -> None:
+    """Kernels with products that Metal 4's tensor operations can do, forced there; the next ones after a seed."""
+    with dot_is("tensor"):
+        found = []
+        for seed in range(START + first, START + first + 400):
+            case = build(seed, 5, folder, wide=False)
+            if any(op.name == "dot" and choose(op, METAL_SIM) is TENSOR for op in case.fn.walk()) and not refused(case, "metal-sim"):
+                found.append((seed, case))
+            if len(found) == 2:
+                break
+        assert found
+        for (seed, case), got in zip(found, run([case for _, case in found], "metal-sim"), strict=True):
+            compare(got, interpret(case, optimized=False), case, f"seed {seed}: tensor operations")
 
 
 @settings(QUICK, max_examples=10 * EXAMPLES)

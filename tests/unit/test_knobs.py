@@ -14,5 +14,5 @@ def test_dot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZMLX_DOT", "plain")
     assert knobs.plain_dot()
     monkeypatch.setenv("ZMLX_DOT", "fast")
-    with pytest.raises(ArgumentError, match="ZMLX_DOT='fast' is unknown: set it to auto, threads or plain"):
+    with pytest.raises(ArgumentError, match="ZMLX_DOT='fast' is unknown: set it to auto, threads, tensor, simdgroup or plain"):
         knobs.plain_dot()

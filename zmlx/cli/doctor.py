@@ -90,7 +90,9 @@ def targets(problems: list[str]) -> Iterator[tuple[str, str]]:
     for name in device.NAMES:
         lack = device.missing(name)
         what = ": Metal's text on the CPU, checked with ZMLX_SANITIZE=1 or `python -m zmlx sanitize`" if name == "metal-sim" else ""
-        yield name, f"compiles here, cannot run: {lack}" if lack else "runs here" + (" (default)" if name == default else what)
+        if not lack and device.target(name).tensor_ops:
+            what = f"{what}, with Metal 4's tensor operations"
+        yield name, f"compiles here, cannot run: {lack}" if lack else f"runs here{' (default)' * (name == default)}{what}"
     if lack := device.missing("cpu"):
         problems.append(f"{'nothing to run on' if default == 'cpu' else 'the cpu target'}: {lack}")
     if shutil.which("nvidia-smi") and (lack := device.missing("cuda")):

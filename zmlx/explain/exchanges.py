@@ -23,6 +23,8 @@ from zmlx.targets.target import Target
 PATHS = {
     "tensor": ("tensor cores", "The operands lie in threadgroup memory as the tensor cores read them, the result stays in registers."),
     "simdgroup": ("simdgroup matrices", "Simdgroups multiply 8 × 8 pieces of the operands, the result stays in registers."),
+    "tensor_ops": ("tensor operations of Metal 4",
+                   "Simdgroups multiply 16 × 16 by 16 × 32 pieces of the operands, the result stays in registers."),
     "staged": ("plain multiply-adds",
                "Pieces of both operands pass through threadgroup memory; each thread sums its own rows and columns, fused."),
     "host": ("blocks in vector registers",
@@ -174,17 +176,23 @@ def product(scene: Scene, op: Op) -> Said:
         remedy = reason[1] if reason else ""
     if scene.target.is_simt:
         rows, columns = decided.get("warps", (1, 1))
+        why = decided.get("no_tensor") if path == "simdgroup" else None
+        words += [f"Not by tensor operations of Metal 4: {why}."] if why else []
         words += [f"The warps share the result {rows} × {columns}."] if rows * columns > 1 else []
         words += ["The left operand is multiplied from the registers that hold it."] if decided.get("registers") else []
-        if path == "simdgroup":
+        on_metal = path in ("simdgroup", "tensor_ops")
+        if on_metal:
             sides = " and the ".join(("left", "right")[side] for side in decided["staged"])
             depth = f", {decided['piece']} of {k} along the sum at a time" if decided["piece"] < k else ""
             words.append(f"Through threadgroup memory: the {sides} operand{'s' * (len(decided['staged']) > 1)}{depth}." if sides
                          else "The lanes take both operands where they are: in registers, or from device memory.")  # fmt: skip
+            columns = " and the ".join(("left", "right")[side] for side in decided["turned"])
+            words += [f"Lanes take the {columns} operand{'s' * (len(decided['turned']) > 1)} by columns, as memory has it, and the "
+                      "instruction transposes."] if columns else []  # fmt: skip
             words += _in_halves(scene, op, decided)
             shared += decided["held_bytes"]
         words.append(f"Result {m} × {n}: {spread(decided['layout'])}.")
-        already = "No threadgroup memory." if path == "simdgroup" else "Its operands are in threadgroup memory already."
+        already = "No threadgroup memory." if on_metal else "Its operands are in threadgroup memory already."
         words.append(f"{amount(shared)} of threadgroup memory, {count(barriers, 'barrier')} each time." if shared or barriers else already)
     else:
         turned = len(scene.code(op, "tile_transpose"))
@@ -196,7 +204,7 @@ def product(scene: Scene, op: Op) -> Said:
         words.append(f"The loop around it keeps {stages.facts['stages']} iterations of operands in flight, with one barrier each.")
     words.append(f"{2 * m * n * k:,} operations{_each_time(scene, op)}.")
     facts = {"path": path, "m": m, "n": n, "k": k, "shared_bytes": shared, "barriers": barriers}
-    if path == "simdgroup":
+    if path in ("simdgroup", "tensor_ops"):
         facts |= {"halves": decided["halves"], "ahead": bool(decided["early"])}
     return f"{m} × {k} by {k} × {n}, {kinds}: {title}", words, remedy, facts
 
@@ -252,8 +260,8 @@ def _no_fragments(op: Op) -> tuple[str, str]:
     most = fragments.ELEMENTS.get(elem)
     if most is not None and k > most:
         return f"sums of {k} products of {elem.name} are not exact there", f"use at most {most} along the axis that is summed"
-    if min(m, n, k) < fragments.SIZE:
-        return f"{m} × {k} by {k} × {n} is too small for one", f"use at least {fragments.SIZE} of each"
+    if min(m, n, k) < fragments.SIMDGROUP.size:
+        return f"{m} × {k} by {k} × {n} is too small for one", f"use at least {fragments.SIMDGROUP.size} of each"
     return "no piece of the operands fits into threadgroup memory", "use smaller tiles"
 
 

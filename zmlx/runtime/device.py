@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import mlx.core as mx
 
 from zmlx import knobs
 from zmlx.errors import TargetUnavailableError, ToolchainError
 from zmlx.runtime import toolchain
+from zmlx.targets import target as data
 
 NAMES = ("metal", "cuda", "cpu", "interpret", "metal-sim")  # best first
 
-_metal_is_available = mx.metal.is_available  # kept: the simulator may pretend for others that there is a Metal device
+# Kept: the simulator may pretend for others that there is a Metal device.
+_metal_is_available, _device_info = mx.metal.is_available, mx.device_info
 standing = ""  # where launches go outside `use_target`, once it was asked for; `default` sets it for a while
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("zmlx_target", default=None)
 chosen = _chosen.get  # what `use_target` says here and now, or None
@@ -41,6 +46,29 @@ def _missing(name: str, named_compiler: str) -> str:
 def missing(name: str) -> str:
     """What this machine lacks to run a target; "" when it can."""
     return _missing(known(name), knobs.CXX.get())
+
+
+def has_tensor_ops(architecture: str, macos: str) -> bool:
+    """Whether a Mac's GPU has units for Metal 4's tensor operations, by the rule of MLX 0.32's own kernels (is_nax_available).
+
+    architecture: as Metal names it, e.g. "applegpu_g17s"; its generation is 17 or higher, 18 for those that end in p (phones).
+    macos: the system's version, e.g. "26.2", the lowest that will do.
+    """
+    family = re.search(r"g(\d+)([a-z])$", architecture)
+    version = re.match(r"(\d+)(?:\.(\d+))?", macos)
+    if family is None or version is None:
+        return False
+    return int(family[1]) >= (18 if family[2] == "p" else 17) and (int(version[1]), int(version[2] or 0)) >= (26, 2)
+
+
+@functools.lru_cache(maxsize=8)
+def target(name: str) -> data.Target:
+    """A target's data, with what this machine's device adds to it."""
+    found = data.target(name)
+    if name != "metal" or not _metal_is_available():
+        return found
+    architecture = str(_device_info(mx.gpu).get("architecture", ""))
+    return replace(found, tensor_ops=has_tensor_ops(architecture, platform.mac_ver()[0]))
 
 
 def known(name: str) -> str:

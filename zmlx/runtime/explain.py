@@ -11,12 +11,11 @@ from zmlx.errors import ArgumentError, ToolchainError
 from zmlx.explain.narrate import explain
 from zmlx.explain.report import Explanation
 from zmlx.frontend.codegen import trace
-from zmlx.runtime import signature, toolchain
+from zmlx.runtime import device, signature, toolchain
 from zmlx.runtime.launcher import check_grid
 from zmlx.runtime.signature import Bound
 from zmlx.simt.decisions import Record
 from zmlx.targets.compile import compile_function
-from zmlx.targets.target import target as target_of
 
 if TYPE_CHECKING:
     from zmlx.runtime.jit import JitFunction
@@ -28,7 +27,7 @@ def explained(
     kernel: JitFunction, bound: Mapping[str, Bound], name: str, num_warps: int, num_stages: int | None, grid: Any, values: tuple[Any, ...]
 ) -> Explanation:
     """The explanation of a kernel for bound arguments; no cache is read."""
-    target = target_of(name)
+    target = device.target(name)
     if name == "interpret":
         raise ArgumentError("the interpreter runs whole tiles as they are written; give target='metal', 'cuda' or 'cpu' to explain")
     record = Record()

@@ -23,7 +23,6 @@ from zmlx.runtime.launcher import Plan, argument_error, check_options
 from zmlx.runtime.roles import Role, Scalar
 from zmlx.runtime.signature import Bound
 from zmlx.targets.compiled import Compiled
-from zmlx.targets.target import target as target_of
 
 if TYPE_CHECKING:
     from zmlx.explain.report import Explanation
@@ -214,7 +213,7 @@ class JitFunction(JitCallable):
         return plan
 
     def _bind(self, values: tuple[Any, ...], target: str) -> dict[str, Bound]:
-        guarded = bool(getattr(target_of(target), "guards_alignment", False))
+        guarded = bool(getattr(device.target(target), "guards_alignment", False))
         return {
             p.name: signature.bind(
                 p.name, v, is_constexpr=p.is_constexpr, specialize=not p.do_not_specialize, target=target, guarded=guarded
@@ -228,11 +227,12 @@ class JitFunction(JitCallable):
         """The compiled kernel, from memory, the disk or the compiler; with its Tile IR where it was traced now."""
         args = {name: b.arg for name, b in bound.items()}
         arrays = [name for name, b in bound.items() if isinstance(b.arg, signature.ArrayArg)]
-        gpu = target_of(target).is_simt
+        gpu = device.target(target).is_simt
         # On the host the text is the same, whatever an array held; the launch prepares its content.
         inout = [name for name in arrays if gpu and not bound[name].fresh]
-        stages, plain = num_stages if gpu else None, knobs.dot().removeprefix("auto") + "scalar" * (knobs.CPU_SIMD.get() == "0")
-        key = "\n".join((signature.describe(args), target, str(num_warps), str(stages), ",".join(inout), "ir" * ir_texts, plain))
+        stages = num_stages if gpu else None
+        how = (knobs.dot(), "tensor ops" * device.target(target).tensor_ops, "scalar" * (knobs.CPU_SIMD.get() == "0"))
+        key = "\n".join((signature.describe(args), target, str(num_warps), str(stages), ",".join(inout), "ir" * ir_texts, *how))
         found = self._compiled.get(key)
         if found is None:
             found = self._compiled[key] = self._compile_anew(key, args, target, num_warps, stages, frozenset(inout), ir_texts)
@@ -242,7 +242,7 @@ class JitFunction(JitCallable):
         self, key: str, args: Mapping[str, Any], target: str, num_warps: int, num_stages: int | None, inout: frozenset[str], ir_texts: bool
     ) -> tuple[Compiled, Function | None]:
         # Moved code is the same code, unless its places are a part of what is compiled.
-        places = [source_places(f) for f in (self, *signature.functions(args))] if target_of(target).maps_lines else []
+        places = [source_places(f) for f in (self, *signature.functions(args))] if device.target(target).maps_lines else []
         stored = cache.digest("kernel-1", cache.fingerprint(), self.__module__, self.__qualname__, self.source_hash, key, *places)
         if target != "interpret":  # which runs the traced IR, with the user's lines in it
             text = cache.get("kernels", stored)
@@ -258,7 +258,7 @@ class JitFunction(JitCallable):
 
             with _no_collection():
                 function = trace(self, args)
-                compiled = compile_function(function, target_of(target), num_warps, inout, ir_texts, num_stages)
+                compiled = compile_function(function, device.target(target), num_warps, inout, ir_texts, num_stages)
         except ZmlxError:
             raise
         except Exception as e:

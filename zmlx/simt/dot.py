@@ -24,7 +24,8 @@ def lower_dot(low: Lowering, op: Op) -> None:
     a, b, acc = op.operands
     result = op.results[0]
     assert isinstance(result.type, Type) and isinstance(a.type, Type) and isinstance(b.type, Type)
-    if fragments.fits(op, low.target) and dot_metal.lower(low, op):
+    matrices = fragments.choose(op, low.target)
+    if matrices is not None and dot_metal.lower(low, op, matrices):
         return
     if tensor.fits(op, low.target.dialect):
         tensor.lower_dot(low, op)

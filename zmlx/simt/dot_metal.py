@@ -1,4 +1,4 @@
-"""The tile product on Apple GPUs, in 8×8 fragments that a simdgroup multiplies (`fragments` has their layouts).
+"""The tile product on Apple GPUs, in fragments that a simdgroup multiplies (`fragments` has their kinds and layouts).
 
 An operand is a tile like any other, wanted in the layout that the product asks of it. Where its elements are at hand (in
 registers of this layout, or in memory and of use to one simdgroup only) each lane takes its own; else pieces of the operand
@@ -15,7 +15,7 @@ from zmlx import dtypes as dt
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Type
 from zmlx.ops import simt_matrix
-from zmlx.simt.fragments import SIZE, warps
+from zmlx.simt.fragments import TENSOR, Fragments, choose, warps, why_no_tensor
 from zmlx.simt.operand_metal import Operand
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MOST_FETCHED = 128  # bytes of a thread's registers for the pieces that are unde
 MOST_UNROLLED = 8  # steps along k, where nothing asks for more
 
 
-def lower(low: Lowering, op: Op) -> bool:
+def lower(low: Lowering, op: Op, kind: Fragments) -> bool:
     """Emits the product; False, with nothing emitted, where no piece of it fits into threadgroup memory."""
     e, result = low.e, op.results[0]
     a, _, acc = op.operands
@@ -42,14 +42,15 @@ def lower(low: Lowering, op: Op) -> bool:
     piece, halves = chosen
     held = not sides[0].staged and sides[0].kept
     low.decided(
-        "dot", op, layout=layout, path="simdgroup", warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece,
-        halves=halves, early=[s.side for s in early.staged] if early else [],
+        "dot", op, layout=layout, path=kind.path, warps=warps(layout), registers=held, staged=[s.side for s in staged], piece=piece,
+        turned=[s.side for s in sides if s.turned], no_tensor=why_no_tensor(op, low.target), halves=halves,
+        early=[s.side for s in early.staged] if early else [],
         held_bytes=sum(n * s.bytes for s, n in early.held) if early else 0, fixed=[s.side for s in early.fixed] if early else [],
     )  # fmt: skip
-    kind = result.type.dtype
-    out = low.materialise(acc, layout, into=e.alloc(kind, layout.registers, "register", result.name or "acc"))
+    total = result.type.dtype
+    out = low.materialise(acc, layout, into=e.alloc(total, layout.registers, "register", result.name or "acc"))
     # Integers are summed as floats, exactly, and then added to what was there.
-    sums = out if kind is dt.float32 else e.alloc(dt.float32, layout.registers, "register", "sums")
+    sums = out if total is dt.float32 else e.alloc(dt.float32, layout.registers, "register", "sums")
     each = tuple(1 << b for b in range(len(layout.reg))), 0
     if sums is not out:
         with low.nest(layout) as frame:
@@ -67,7 +68,7 @@ def lower(low: Lowering, op: Op) -> bool:
     if sums is not out:
         with low.nest(layout) as frame:
             r = frame.register(each)
-            e.set(out, r, e.as_value(e.add(e.get(out, r), e.convert(e.get(sums, r), kind))))
+            e.set(out, r, e.as_value(e.add(e.get(out, r), e.convert(e.get(sums, r), total))))
     low.homes[result] = [(layout, out)]
     return True
 
@@ -75,7 +76,9 @@ def lower(low: Lowering, op: Op) -> bool:
 def operands(low: Lowering, op: Op) -> list[Operand]:
     """Both operands of a product, as they are when this is called."""
     depth: int = op.operands[0].type.shape[1]  # type: ignore[union-attr]
-    return [Operand(low, v, low.place.product(op), depth, side) for side, v in enumerate(op.operands[:2])]
+    kind = choose(op, low.target)
+    assert kind is not None
+    return [Operand(low, v, kind, low.place.product(op), depth, side) for side, v in enumerate(op.operands[:2])]
 
 
 def pieces(low: Lowering, op: Op, staged: list[Operand], depth: int) -> tuple[int, int] | None:
@@ -119,7 +122,7 @@ def _piece(low: Lowering, staged: list[Operand], depth: int, halves: int) -> int
     """The longest piece of k that leaves threadgroup memory to other programs, or else one that fits at all."""
     for limit in (min(WISHED_BYTES, low.target.stage_bytes), low.target.stage_bytes):
         piece = depth
-        while piece >= SIZE:
+        while piece >= (staged[0].kind.depth if staged else 1):
             for s in staged:
                 s.choose(piece)
             if halves * sum(s.bytes for s in staged) <= limit:
@@ -184,13 +187,18 @@ def _outer_kind(sides: list[Operand]) -> str:
 
 
 def _multiply(low: Lowering, sides: list[Operand], out: Value, which: Value | int, piece: int) -> None:
-    e, steps = low.e, piece // SIZE
-    kind = "unroll" if any(s.kept and not s.staged for s in sides) or steps <= MOST_UNROLLED else "serial"
-    with e.loop(0, steps, kind, "step") as step:
+    e, kind = low.e, sides[0].kind
+    steps = piece // kind.depth
+    walk = "unroll" if any(s.kept and not s.staged for s in sides) or steps <= MOST_UNROLLED else "serial"
+    with e.loop(0, steps, walk, "step") as step:
         if steps > 1:  # else a compiler that unrolls the loop may fetch all steps' fragments first, and run out of registers
             e.create(simt_matrix.fragment_fence)
         left, right = (s.fragments(which, step, piece) for s in sides)
         with e.loop(0, sides[0].count, "unroll", "i") as i, e.loop(0, sides[1].count, "unroll", "j") as j:
-            at = e.add(e.mul(i, 2 * sides[1].count), e.mul(j, 2))
-            places = [(out, at), (left, e.mul(i, 2)), (right, e.mul(j, 2))]
-            e.create(simt_matrix.fragment_mac, [v for array, index in places for v in (array, e.as_value(index))])
+            at = e.mul(e.add(e.mul(i, sides[1].count), j), kind.rows * kind.columns // low.target.lanes)
+            places = [(out, at), (left, e.mul(i, sides[0].registers)), (right, e.mul(j, sides[1].registers))]
+            each = [v for array, index in places for v in (array, e.as_value(index))]
+            if kind is TENSOR:
+                e.create(simt_matrix.tensor_mac, each, {"left": int(sides[0].turned), "right": int(sides[1].turned)})
+            else:
+                e.create(simt_matrix.fragment_mac, each)

@@ -119,7 +119,7 @@ class Halves:
     def __post_init__(self) -> None:
         self.region = self.op.regions[0]
         self.later = Later(self.low, self.op)
-        found = [x for p in self.region.ops if p.name == "dot" and fragments.fits(p, self.low.target) and (x := self._early(p))]
+        found = [x for p in self.region.ops if p.name == "dot" and fragments.choose(p, self.low.target) and (x := self._early(p))]
         self.ahead = found if found and self._fit(found) else []
         if any(x.piece == x.depth for x in self.ahead):
             self.names = ("turn",)
@@ -204,7 +204,7 @@ class Halves:
         for limit in () if why == "plain" else (min(dot_metal.WISHED_BYTES, low.target.stage_bytes), low.target.stage_bytes):
             for share in (1, 2):
                 for x, one in zip(found, singles, strict=True):
-                    x.choose(max(fragments.SIZE, one // share))
+                    x.choose(max(x.sides[0].kind.depth, one // share))
                 if sum(x.bytes for x in found) > limit:
                     continue
                 asked = dot_metal.stages(low, found[0].op) is not None

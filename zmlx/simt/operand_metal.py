@@ -1,4 +1,4 @@
-"""An operand of a product on Apple GPUs, on its way into 8×8 fragments: from registers, memory, or threadgroup memory."""
+"""An operand of a product on Apple GPUs, on its way into fragments: from registers, memory, or threadgroup memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zmlx import dtypes as dt
 from zmlx.ir.core import Op, Value
 from zmlx.ops import compare, simt_mma
 from zmlx.simt.convert import prepare
-from zmlx.simt.fragments import SIZE, operand_layout
+from zmlx.simt.fragments import TENSOR, Fragments
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Coords, Layout, blocked, register_map
 from zmlx.simt.shared import element_bytes
@@ -26,22 +26,30 @@ class Operand:
     at      the layout in which its elements are multiplied
     kept    whether some of them are in registers already
     staged  whether they pass through threadgroup memory; then `home` says how threads share the writing
-    count   fragments of a warp across the product
+    turned  whether its fragments are transposes: a lane's neighbours lie down its columns then, as they do in memory
+    count   instructions of a warp across the product
     size    elements of threadgroup memory that a piece takes, `start` where the piece to multiply begins
     """
 
-    def __init__(self, low: Lowering, value: Value, product: Layout, depth: int, side: int) -> None:
-        self.low, self.value, self.side, self.k = low, value, side, 1 - side
+    def __init__(self, low: Lowering, value: Value, kind: Fragments, product: Layout, depth: int, side: int) -> None:
+        self.low, self.value, self.kind, self.side, self.k = low, value, kind, side, 1 - side
         self.elem: dt.DType = value.type.dtype  # type: ignore[union-attr]
         self.shape: Coords = value.type.shape  # type: ignore[union-attr]
-        self.at = operand_layout(product, depth, side)
-        self.across = [i for i, b in enumerate(self.at.reg) if i and b[side]]
-        self.along = [i for i, b in enumerate(self.at.reg) if i and b[self.k]]
-        self.count = 1 << len(self.across)
+        self.at = kind.operand(product, depth, side)
+        inner = len(kind.inner)
+        self.across = [i for i, b in enumerate(self.at.reg) if i >= inner and b[side]]
+        self.along = [i for i, b in enumerate(self.at.reg) if i >= inner and b[self.k]]
+        self.registers = kind.depth * (kind.columns if side else kind.rows) // low.target.lanes  # of one instruction
+        self.count = (1 << inner + len(self.across)) // self.registers
         self.loads, kept = reach(low, value, self.at)
         self.kept = bool(kept)
         readers = 1 << sum(not any(b) for b in self.at.warp)
         self.staged = not all(kept) or (bool(self.loads) and readers > 1)
+        self.neighbours = [_run(low, value, d) for d in range(2)]
+        self.fast = 0 if self.neighbours[0] > self.neighbours[1] else 1  # along which rows of threadgroup memory lie: as in memory
+        self.turned = kind is TENSOR and self.fast == 0 and (self.staged or not self.kept)
+        if self.turned:
+            self.at = kind.operand(product, depth, side, turned=True)
         self.shared: Value | None = None
         self.start: Value | int = 0
         self.rooms: list[Value] = []
@@ -55,12 +63,10 @@ class Operand:
         """Fixes how a piece of this length is staged."""
         self.piece = piece
         extent = [piece if d == self.k else n for d, n in enumerate(self.shape)]
-        runs = [_run(self.low, self.value, d) for d in range(2)]
-        self.fast = 0 if runs[0] > runs[1] else 1  # along which rows of threadgroup memory lie: as in memory
         self.width = extent[self.fast] + PAD_BYTES // element_bytes(self.elem)
         self.size = extent[1 - self.fast] * self.width
         held = _kept_layout(self.low, self.value) if self.kept else None
-        home = held or self._spread((extent[0], extent[1]), runs[self.fast])
+        home = held or self._spread((extent[0], extent[1]), self.neighbours[self.fast])
         most = PAD_BYTES // element_bytes(self.elem)
         self.inner = [i for i in range(_walked(home.reg, self.fast)) if 1 << i < min(most, extent[self.fast]) and not any(home.flip)]
         self.runs = [r for r in ([i for i in run if i not in self.inner] for run in home.runs) if r]
@@ -175,21 +181,24 @@ class Operand:
         return e.value(compare.eq, e.bits(k, first, bits - first, bits), e.as_value(which))
 
     def fragments(self, which: Value | int, step: Value | int, piece: int) -> Value:
-        """The warp's fragments at one step of 8 along k: pairs of an array, one after the other across the product."""
+        """The warp's fragments at one step along k, one after the other across the product."""
         low, e, at = self.low, self.low.e, self.at
-        array = e.alloc(self.elem, 2 * self.count, "register", "ab"[self.side])
-        inside = (piece // SIZE).bit_length() - 1
+        array = e.alloc(self.elem, self.registers * self.count, "register", "ab"[self.side])
+        first = len(self.kind.inner)
+        wide = _walked(at.reg[:first], self.fast)
+        inside = (piece // self.kind.depth).bit_length() - 1
         outer = Frame(low, self.root, which, self.along[inside:], e.block)
         outer = Frame(low, outer, step, self.along[:inside], e.block)
-        places = [1 if i == 0 else 2 << self.across.index(i) if i in self.across else 0 for i in range(len(at.reg))]
-        with low.levels(outer, [self.across]) as pairs, e.on_behalf_of(self.value):
-            if self.shared is not None and self.fast == 1:
-                operands = [self.shared, e.add(self.start, self._place(pairs, at)), array, pairs.register((tuple(places), 0))]
-                e.create(simt_mma.take, [e.as_value(x) for x in operands], {"width": 2})
+        held = [*range(first), *self.across]  # register bits in the order of the array
+        places = tuple(1 << held.index(i) if i in held else 0 for i in range(len(at.reg)))
+        with low.levels(outer, [[*self.across, *range(wide, first)]]) as frame, e.on_behalf_of(self.value):
+            if self.shared is not None and wide:
+                operands = [self.shared, e.add(self.start, self._place(frame, at)), array, frame.register((places, 0))]
+                e.create(simt_mma.take, [e.as_value(x) for x in operands], {"width": 1 << wide})
                 return array
-            with low.levels(pairs, [[0]]) as frame:
-                value = frame.eval(self.value, at) if self.shared is None else e.get(self.shared, e.add(self.start, self._place(frame, at)))
-                e.set(array, frame.register((tuple(places), 0)), value)
+            with low.levels(frame, [list(range(wide))]) as each:
+                value = each.eval(self.value, at) if self.shared is None else e.get(self.shared, e.add(self.start, self._place(each, at)))
+                e.set(array, each.register((places, 0)), value)
         return array
 
 

@@ -79,8 +79,9 @@ class Placement:
             return row_major(shape)
         if tensor.fits(op, self.target.dialect):
             return tensor.result_layout(op, self.lane_bits, self.warp_bits)
-        if fragments.fits(op, self.target):
-            return fragments.product_layout(shape, self.warp_bits, self._rows_first)
+        matrices = fragments.choose(op, self.target)
+        if matrices is not None:
+            return matrices.product(shape, self.warp_bits, self._rows_first)
         threads = 1 << (self.lane_bits + self.warp_bits)
         columns = 4 if shape[0] * shape[1] >= 16 * threads else 1
         rows = 4 if columns == 4 and shape[0] >= 4 * 4 << self.warp_bits else 1
@@ -120,10 +121,11 @@ class Placement:
         """The one layout that products ask of a tile which nothing else reads, if a thread can hold its part of it."""
         asked: set[Layout | None] = set()
         for user in self.plan.users[v]:
-            if user.name == "dot" and fragments.fits(user, self.target) and user.operands[2] is not v:
+            matrices = fragments.choose(user, self.target) if user.name == "dot" else None
+            if matrices is not None and user.operands[2] is not v:
                 depth = user.operands[0].type.shape[1]  # type: ignore[union-attr]
                 product = self.product(user)
-                asked |= {fragments.operand_layout(product, depth, side) for side in range(2) if user.operands[side] is v}
+                asked |= {matrices.operand(product, depth, side) for side in range(2) if user.operands[side] is v}
             elif user.name == "cast":
                 asked.add(self._asked(user.results[0]))
             else:

@@ -106,7 +106,7 @@ def _compile(
         headers = ["cuda.h", "cuda_vector.h", *(["cuda_mma.h"] if "mma" in used else []), *(["cuda_bulk.h"] if "bulk_map" in used else [])]
         source = printer.text(arrays, scalars, token, "".join(map(prelude, headers)), entry)
     elif isinstance(printer, MetalPrinter):
-        headers = ["metal.h", "metal_vector.h", *(["metal_matrix.h"] if "fragment_mac" in {op.name for op in simt.walk()} else [])]
+        headers = ["metal.h", "metal_vector.h", *_matrix_headers(simt)]
         source, header = printer.text(arrays, scalars, inout), "".join(map(prelude, headers))
     else:
         assert isinstance(printer, HostPrinter)
@@ -123,6 +123,13 @@ def _compile(
         tuple(sorted(inout)), LineMap.of(printer.where) if target.maps_lines else LineMap(),
         isinstance(printer, HostPrinter) and printer.debug, printer.workspace_bytes if isinstance(printer, CudaPrinter) else 0,
     )  # fmt: skip
+
+
+def _matrix_headers(simt: Function) -> list[str]:
+    """What Metal's matrix instructions need: each part only where it is used, as older systems lack what the others include."""
+    used = {op.name for op in simt.walk()} & {"fragment_mac", "tensor_mac"}
+    kinds = [file for name, file in (("fragment_mac", "metal_matrix.h"), ("tensor_mac", "metal_tensor.h")) if name in used]
+    return ["metal_stage.h", *kinds] if kinds else []
 
 
 _PRINTERS = {"cuda": CudaPrinter, "metal": MetalPrinter, "host": HostPrinter}

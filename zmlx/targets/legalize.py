@@ -156,7 +156,9 @@ def _spell(e: Emit, op: Op, operands: list[Value], target: Target) -> Value:
 
 
 # Ops whose integers are indices.
-INDICES = frozenset({"addptr", "get", "for", "copy_async", "put", "take", "mma", "ring", "bulk_copy", "bulk_map", "fragment_mac"})
+INDICES = frozenset(
+    {"addptr", "get", "for", "copy_async", "put", "take", "mma", "ring", "bulk_copy", "bulk_map", "fragment_mac", "tensor_mac"}
+)
 COUNTERS = frozenset({"thread_id", "program_id", "num_programs", "constant"})
 
 

@@ -28,6 +28,7 @@ class Target:
     lane_reduce     what combines integers of all lanes by one instruction (two for minima and maxima of 64 bits), by its op's name
     maps_lines      a compiled kernel says which of the user's lines each line of its text comes from
     matrix          the instructions that multiply tiles: "simdgroup_matrix", or "" for none
+    tensor_ops      whether the device is known to have Metal 4's tensor operations too, and units that run them
     """
 
     name: str
@@ -44,6 +45,7 @@ class Target:
     lane_reduce: frozenset[str] = frozenset()
     maps_lines: bool = False
     matrix: str = ""
+    tensor_ops: bool = False
 
     @cached_property
     def dialect(self) -> str:

@@ -10,7 +10,7 @@ from zmlx.simulator.strict import casts, methods, scratch
 from zmlx.simulator.translate import attributes, directives, function_constants, literals, spaces, threadgroup, unsupported
 from zmlx.simulator.translate.tokens import tokenize
 
-_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<metal_\w+>", re.MULTILINE)
+_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<(?:metal_\w+|MetalPerformancePrimitives/\w+\.h)>", re.MULTILINE)
 _DECLARED = frozenset(("__metal_get_thread_index_in_simdgroup", "__metal_get_simdgroup_size"))
 
 

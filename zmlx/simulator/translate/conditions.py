@@ -12,7 +12,7 @@ from zmlx.simulator.translate.tokens import Tokens, is_word
 
 METAL_VERSION = 320  # what the simulator's headers implement: Metal 3.2
 _PREDEFINED = {"__METAL__": 1, "__METAL_VERSION__": METAL_VERSION, "__METAL_MACOS__": 1}
-_ABSENT_HEADERS = ("tensor", "MetalPerformancePrimitives", "raytracing")
+_ABSENT_HEADERS = ("tensor", "raytracing")
 _LEVELS: tuple[tuple[str, ...], ...] = (("||",), ("&&",), ("==", "!="), ("<", ">", "<=", ">="), ("+", "-"), ("*", "/", "%"))
 
 

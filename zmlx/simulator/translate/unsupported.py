@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from zmlx.simulator.translate import attributes
 from zmlx.simulator.translate.conditions import Defined, inactive
-from zmlx.simulator.translate.directives import path
 from zmlx.simulator.translate.errors import UnsupportedFeature
 from zmlx.simulator.translate.spaces import SPACES
 from zmlx.simulator.translate.tokens import Tokens, is_word
@@ -41,8 +39,9 @@ _TYPES = {
     "tensor_handle": "tensors",
     "tensor_inline": "tensors",
     "cooperative_tensor": "cooperative tensors",
-    "tensor_ops": "tensor operations (MetalPerformancePrimitives)",
-    "mpp": "tensor operations (MetalPerformancePrimitives)",
+    "convolution2d": "convolutions (MetalPerformancePrimitives)",
+    "convolution2d_descriptor": "convolutions (MetalPerformancePrimitives)",
+    "execution_simdgroups": "tensor operations of several simdgroups",
     "simdgroup_event": "asynchronous copies (simdgroup_event)",
 }
 _FUNCTIONS = {
@@ -74,7 +73,6 @@ _ATTRIBUTES = {
     "imageblock_data": "imageblocks",
     "id": "argument buffers",
 }
-_INCLUDES = {"MetalPerformancePrimitives/MetalPerformancePrimitives.h": "tensor operations (MetalPerformancePrimitives)"}
 _NOT_ATOMIC = frozenset("half bfloat short ushort char uchar long double int8_t uint8_t int16_t uint16_t int64_t".split())
 
 
@@ -85,7 +83,6 @@ def check(tokens: Tokens, known_classes: frozenset[str], defined: Defined) -> fr
     """
     dead = inactive(tokens, defined)
     classes = known_classes.union(*(_declared(tokens.words(segment)) for segment in tokens.all_segments()))
-    _includes(tokens, dead)
     for segment in tokens.all_segments():
         words = tokens.words(segment)
         for k, word in enumerate(words):
@@ -137,12 +134,3 @@ def _refused(words: list[str], k: int, word: str, classes: frozenset[str]) -> st
     if word == "atomic" and following == "<" and k + 3 < len(words) and words[k + 3] == ">" and words[k + 2] in _NOT_ATOMIC:
         return f"atomics of {words[k + 2]} (Metal has none)"
     return None
-
-
-def _includes(tokens: Tokens, dead: Callable[[int], bool]) -> None:
-    for directive in tokens.directives:
-        if directive.name not in ("include", "import") or not directive.rest or dead(directive.at):
-            continue
-        name = _INCLUDES.get(path(tokens, directive.rest))
-        if name:
-            raise UnsupportedFeature(name, tokens.line(directive.at))

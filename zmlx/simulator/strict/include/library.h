@@ -119,6 +119,7 @@ template <zm::Plain D, class A, class B, class C>
 void simdgroup_multiply_accumulate(thread D&, A, B, C);
 template <zm::Plain D, class A, class B>
 void simdgroup_multiply(thread D&, A, B);
+struct execution_simdgroup {};
 
 struct os_log {
     constexpr os_log(const char*, const char*) {}
@@ -136,6 +137,33 @@ struct os_log {
 #undef ZM_1
 
 }  // namespace metal
+
+namespace mpp::tensor_ops {
+
+struct matmul2d_descriptor {
+    enum class mode { multiply, multiply_accumulate };
+    int sizes[3];
+    bool flags[3];
+    mode how;
+    constexpr matmul2d_descriptor(int m, int n, int k, bool a = false, bool b = false, bool c = false, mode d = mode::multiply)
+        : sizes{m, n, k}, flags{a, b, c}, how(d) {}
+};
+// A lane's part of a matrix is the thread's own.
+template <class T>
+struct cooperative {
+    thread T& operator[](int);
+    const thread T& operator[](int) const;
+    static constexpr unsigned short get_capacity() { return 16; }
+};
+template <matmul2d_descriptor, class>
+struct matmul2d {
+    template <class A, class B, class C> cooperative<A> get_left_input_cooperative_tensor() const;
+    template <class A, class B, class C> cooperative<B> get_right_input_cooperative_tensor() const;
+    template <class A, class B, class C> cooperative<C> get_destination_cooperative_tensor() const;
+    template <class A, class B, class C> void run(const thread cooperative<A>&, const thread cooperative<B>&, thread cooperative<C>&) const;
+};
+
+}  // namespace mpp::tensor_ops
 
 // Apple's own names, which MLX's headers use.
 template <class... A> float __metal_zm(A...);
