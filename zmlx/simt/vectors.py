@@ -13,6 +13,7 @@ from zmlx import dtypes as dt
 from zmlx.ir.core import Op, Value
 from zmlx.ir.types import Pointer
 from zmlx.ops import arith, compare, memory, simt
+from zmlx.simt.convert import prepare
 from zmlx.simt.frame import Frame
 from zmlx.simt.layout import Layout
 
@@ -196,6 +197,7 @@ def load_tile(low: Lowering, op: Op, layout: Layout, into: Value | None = None) 
     root = Frame(low, None, 0, (), low.e.block)
     if not layout.runs or not _innermost(low, root, op, layout).assembled(op):
         return False
+    prepare(low, [(v, layout) for v in op.operands])
     _innermost(low, root, op, layout).note(op)
     array = into or low.e.alloc(item(op.operands[0]), layout.registers, "register", op.results[0].name)
     own = (tuple(1 << b for b in range(len(layout.reg))), 0)
