@@ -76,7 +76,7 @@ def path(spec: zmlx.ArraySpec, m: int = 64, n: int = 64, k: int = 32, target: st
     ("asked", "has", "want", "says"),
     [
         ("auto", False, "simdgroup", "Not by tensor operations of Metal 4: the device is not known to have them."),
-        ("auto", True, "tensor_ops", "tensor operations of Metal 4"),
+        ("auto", True, "simdgroup", "Not by tensor operations of Metal 4: they are taken where ZMLX_DOT=tensor asks for them."),
         ("tensor", False, "tensor_ops", "Simdgroups multiply 16 × 16 by 16 × 32 pieces"),
         ("simdgroup", True, "simdgroup", "Not by tensor operations of Metal 4: ZMLX_DOT=simdgroup is set."),
         ("plain", True, "staged", "because ZMLX_DOT=plain is set"),
@@ -122,13 +122,13 @@ def test_the_header_is_included_where_it_is_used(monkeypatch: pytest.MonkeyPatch
     assert uses == {"tensor": (True, False), "simdgroup": (False, True), "plain": (False, False)}
 
 
-def test_the_capability_is_a_part_of_the_key(on_a_mac: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ZMLX_DOT", raising=False)
-    found = []
-    for architecture in ("applegpu_g16s", "applegpu_g17s"):
-        on_a_mac(architecture, "26.2")
-        found.append("zm_tensor_mac" in dot_kernel.compile(HALF, HALF, FLOAT, M=64, N=64, K=32, target="metal").source)
-    assert found == [False, True]
+def test_no_device_takes_them_unasked(on_a_mac: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_mac("applegpu_g17s", "26.2")
+    found = {}
+    for asked in ("auto", "tensor"):
+        monkeypatch.setenv("ZMLX_DOT", asked)
+        found[asked] = "zm_tensor_mac" in dot_kernel.compile(HALF, HALF, FLOAT, M=64, N=64, K=32, target="metal").source
+    assert found == {"auto": False, "tensor": True}
 
 
 @pytest.mark.parametrize(("architecture", "says"), [("applegpu_g16s", ""), ("applegpu_g17s", ", with Metal 4's tensor operations")])
