@@ -37,7 +37,7 @@ DOT = Knob(
     "ZMLX_DOT",
     "auto",
     "how tl.dot multiplies: auto takes what serves, threads no copying hardware, plain no matrix instructions either; on Metal, "
-    "simdgroup takes simdgroup_matrix only, and tensor Metal 4's tensor operations even where the device is not known to have them; "
+    "tensor takes Metal 4's tensor operations, which no Mac has run yet, and simdgroup never does; "
     "read at compilation",
 )
 DOTS = ("auto", "threads", "tensor", "simdgroup", "plain")

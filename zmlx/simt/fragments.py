@@ -108,7 +108,9 @@ def why_no_tensor(op: Op, target: Target) -> str | None:
         return f"{knobs.DOT.name}=simdgroup is set"
     if asked != "tensor":
         # Off until a Mac has run them: they rest on reading alone.
-        return f"they are taken where {knobs.DOT.name}=tensor asks for them" if target.tensor_ops else "the device is not known to have them"
+        if target.tensor_ops:
+            return f"they are taken where {knobs.DOT.name}=tensor asks for them"
+        return "the device is not known to have them"
     if a.elem not in TENSOR_ELEMENTS:
         return f"they are used for float16, bfloat16 and float32, not {a.elem}"
     precision = op.attrs.get("input_precision") or "tf32"
