@@ -149,7 +149,11 @@ def arithmetic(d: DType, target: str) -> tuple[Kernel, Case]:
     k = Kernel(f"ops_{d.short}", dict.fromkeys(("x", "y", "z", "s") if d.is_int else ("x", "y", "z"), d) | {"c": dt.int1})
     for op in records(d):
         names = ("x", "s") if op.name in ("shl", "shr") else ("x", "y", "z")[: len(op.operands)]
-        k.store(op.name, k.b.value(op, *map(k.load, names)))
+        values = [k.load(n) for n in names]
+        if op.name == "ratio":  # for denominators from 1 to 2
+            one, two = (k.b.value(R["splat"], k.b.value(R["constant"], value=v, type=d), shape=(N,)) for v in (1.0, 2.0))
+            values[1] = k.b.value(R["minimum"], k.b.value(R["maximum"], values[1], one), two)
+        k.store(op.name, k.b.value(op, *values))
     k.store("select", k.b.value(R["select"], k.load("c"), k.load("x"), k.load("y")))
     return k, k.case(operands(d))
 
