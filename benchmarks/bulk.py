@@ -55,7 +55,8 @@ def main() -> None:
         for way, (times, _) in clock.measure(replays, 50).items():
             low, median, high = (t * 1e6 for t in statistics.quantiles(times, n=4))
             row = bench.machine() | {
-                "kernel": "linear", "shape": f"{m}x{n}x{k}", "dtype": "bfloat16", "way": way, "time_us": round(median, 2),
+                "benchmark": "bulk", "kernel": "linear", "shape": f"{m}x{n}x{k}", "dtype": "bfloat16", "way": way,
+                "time_us": round(median, 2),
                 "quartiles_us": [round(low, 2), round(high, 2)], "tflops": round(2 * m * n * k / median / 1e6, 1), "samples": 50,
                 "clock": "events", "command": "python benchmarks/bulk.py",
             }  # fmt: skip
