@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ class HostKernel:
         failed = None
         for kind, text in said or ():
             if kind == 0:
-                print(text)
+                sys.stdout.write(f"{text}\n")  # at once: other threads print too
             elif failed is None:
                 failed = text
         if failed is not None:

@@ -14,7 +14,7 @@ from zmlx.ir.types import ArrayType, Pointer, Type
 LEAST_TRIPS = 16  # the widest vector's lanes: shorter loops are left to the C++ compiler
 STORED = (dt.float32, dt.int32, dt.uint32, dt.float16, dt.bfloat16)
 COMPUTED = (dt.float32, dt.int32, dt.uint32)
-FLOAT = frozenset("div exp exp2 log tanh erf sqrt sqrt_rn rsqrt abs minimum_nan maximum_nan isnan isinf isfinite".split())
+FLOAT = frozenset("div ratio exp exp2 log tanh erf sqrt sqrt_rn rsqrt abs minimum_nan maximum_nan isnan isinf isfinite".split())
 NUMBER = frozenset("add sub mul neg minimum maximum eq ne lt le gt ge select".split())
 INTEGER = frozenset("and or xor invert shl shr".split())
 DIVISION = {"floordiv": "{0} / {1}", "mod": "{0} % {1}"}
